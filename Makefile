@@ -1,0 +1,42 @@
+# Every target works from a fresh clone with python3, python3-venv and make.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+
+$(BIN)/nsexporter: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(BIN)/pytest: $(BIN)/nsexporter
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(BIN)/ruff: $(BIN)/pytest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	@touch $@
+
+run: $(BIN)/nsexporter ## install into .venv and serve http://localhost:10061/metrics
+	$(BIN)/nsexporter $(ARGS)
+
+test: $(BIN)/pytest ## every test that can run here; the others say why not
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(BIN)/ruff ## lint, types, generated documents
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m nsexporter.reference --check docs/metrics.md
+
+golden: $(BIN)/pytest ## write the golden expositions anew (review them as code)
+	$(BIN)/python -m pytest tests/golden --update-golden
+
+docs: $(BIN)/nsexporter ## write docs/metrics.md from the catalogue
+	$(BIN)/python -m nsexporter.reference docs/metrics.md
+
+clean: ## remove the virtual environment and caches
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help run test check golden docs clean

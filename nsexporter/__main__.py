@@ -1,0 +1,6 @@
+"""`python -m nsexporter`."""
+
+from nsexporter.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())

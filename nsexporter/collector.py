@@ -1,0 +1,329 @@
+"""A pass over the host; the loop that makes passes; what it publishes."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from nsexporter.config import Config
+from nsexporter.containers.mapping import ContainerMap
+from nsexporter.kernel import mounts, parse
+from nsexporter.kernel.cgroupfs import CgroupTree, Found
+from nsexporter.kernel.files import Reader
+from nsexporter.kernel.procfs import Procfs, Scan
+from nsexporter.model import NS_TYPES, Cgroup, Namespace, Process, Snapshot
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Health:
+    """How the collectors fare; the exporter's own metrics show it."""
+
+    success: dict[str, bool] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    dropped: int = 0  # cgroups left out by the cap or the patterns, in the last pass
+
+
+class Collector:
+    """Reads the host; one pass at a time."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.reader = Reader()
+        self.health = Health()
+        self.containers = ContainerMap(config.labels.container_id_length)
+        self._procfs = Procfs(self.reader, config.path.procfs)
+        self._tree: CgroupTree | None = None
+        self._hierarchies: mounts.Hierarchies | None = None
+        self._stat_keys: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
+        self._allow = [re.compile(pattern) for pattern in config.collection.cgroup_allow]
+        self._deny = [re.compile(pattern) for pattern in config.collection.cgroup_deny]
+
+    def close(self) -> None:
+        """Close what is kept open."""
+        if self._tree is not None:
+            self._tree.close()
+            self._tree = None
+
+    def collect(self) -> Snapshot:
+        """One pass. A collector that fails costs its own samples only."""
+        started = time.monotonic()
+        nothing: list[Found] = []
+        found = self._run("cgroups", self._read_cgroups, nothing)
+        scan = Scan([], 0)
+        host: Mapping[str, int] = {}
+        limits: Mapping[str, int] = {}
+        if self.config.collectors.namespaces:
+            scan = self._run("namespaces", self._procfs.processes, scan)
+            host = self._run("namespaces", self._procfs.host_namespaces, {})
+            limits = self._run("namespaces", self._procfs.namespace_limits, {})
+        vmstat: Mapping[bytes, bytes] = self._run("vmstat", self._vmstat, {})
+        memory_total = self._run("meminfo", self._procfs.memory_total, None)
+
+        paths = [one.path for one in found]
+        pids = [self._pids(one) for one in found]
+        identities = self.containers.identities(paths, [bool(some) for some in pids])
+        owners = self.containers.containers(paths, identities)
+        cgroup_of = {pid: index for index, some in enumerate(pids) for pid in some}
+        processes = []
+        for process in scan.processes:
+            index = cgroup_of.get(process.pid, -1)
+            container_id = identities[index].container_id if index >= 0 else None
+            processes.append(Process(process.pid, container_id, index, process.namespaces))
+        containers = tuple(owner for owner in owners if owner is not None)
+        cgroups = []
+        for one, identity, owner, some in zip(found, identities, owners, pids, strict=True):
+            keys, values = self._stat(one)
+            cgroups.append(
+                Cgroup(
+                    path=one.path,
+                    parent=one.parent,
+                    identity=identity,
+                    container=owner,
+                    files=one.files,
+                    stat_keys=keys,
+                    stat=values,
+                    pids=some,
+                )
+            )
+        return Snapshot(
+            timestamp=time.time(),
+            duration=time.monotonic() - started,
+            hierarchy=self._hierarchies.version if self._hierarchies else "none",
+            cgroups=tuple(cgroups),
+            containers=containers,
+            label_ids={
+                identity.container_id: self.containers.label_id(identity.container_id)
+                for identity in identities
+                if identity.container_id
+            },
+            processes=tuple(processes),
+            namespaces=tuple(_namespaces(processes)),
+            unread_processes=scan.unreadable,
+            host_namespaces=host,
+            namespace_limits=limits,
+            vmstat=vmstat,
+            memory_total=memory_total,
+        )
+
+    def _run(self, collector: str, read: Callable[[], T], default: T) -> T:
+        """What `read` gives, or `default` when it fails: logged when that is new, and counted."""
+        started = time.monotonic()
+        try:
+            value = read()
+        except (OSError, parse.ParseError) as error:
+            if self.health.success.get(collector, True):
+                log.error("collector %s failed: %s", collector, error)
+            self.health.success[collector] = False
+            return default
+        finally:
+            self.health.seconds[collector] = time.monotonic() - started
+        if not self.health.success.get(collector, True):
+            log.info("collector %s works again", collector)
+        self.health.success[collector] = True
+        return value
+
+    def _read_cgroups(self) -> list[Found]:
+        if self._tree is None:
+            path, enabled = self.config.path, self.config.collectors
+            self._hierarchies = mounts.find(self.reader, path.procfs, path.sysfs, path.rootfs)
+            self._tree = CgroupTree(
+                self.reader,
+                self._hierarchies,
+                memory=enabled.memory,
+                pids=enabled.pids,
+                pressure=enabled.pressure,
+            )
+        try:
+            found = self._tree.read()
+        except OSError:
+            self.close()  # the hierarchy may have been mounted anew: look again in the next pass
+            raise
+        return self._capped(found)
+
+    def _capped(self, found: list[Found]) -> list[Found]:
+        """Without what the patterns and the cap drop; parents' indexes follow."""
+        cap = self.config.collection.max_cgroups or len(found)
+        if len(found) <= cap and not self._allow and not self._deny:
+            self.health.dropped = 0
+            return found
+        kept: list[Found] = []
+        index = {-1: -1}
+        for position, one in enumerate(found):
+            wanted = (
+                (not self._allow or any(p.search(one.path) for p in self._allow))
+                and not any(p.search(one.path) for p in self._deny)
+                and len(kept) < cap
+            )
+            # A cgroup whose parent is dropped hangs on the nearest one that is kept.
+            index[position] = len(kept) if wanted else index[one.parent]
+            if wanted:
+                kept.append(Found(one.path, index[one.parent], one.files, one.procs))
+        self.health.dropped = len(found) - len(kept)
+        return kept
+
+    def _pids(self, one: Found) -> tuple[int, ...]:
+        if not one.procs:
+            return ()
+        try:
+            return parse.pids(one.procs)
+        except parse.ParseError:
+            self.reader.errors["cgroups", "malformed"] += 1
+            return ()
+
+    def _stat(self, one: Found) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
+        text = one.files.get("memory.stat")
+        if text is None:
+            return (), ()
+        try:
+            keys, values = parse.flat_columns(text)
+        except parse.ParseError:
+            self.reader.errors["memory", "malformed"] += 1
+            return (), ()
+        shared = tuple(keys)
+        return self._stat_keys.setdefault(shared, shared), tuple(values)
+
+    def _vmstat(self) -> Mapping[bytes, bytes]:
+        return parse.flat_keyed(self._procfs.vmstat() or b"")
+
+
+def _namespaces(processes: list[Process]) -> list[Namespace]:
+    """Every namespace that a process, or only its children to come, is in."""
+    counts: defaultdict[tuple[str, int], int] = defaultdict(int)
+    children: defaultdict[tuple[str, int], int] = defaultdict(int)
+    containers: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
+    for process in processes:
+        links = process.namespaces
+        for ns_type in NS_TYPES:
+            inode = links.get(ns_type)
+            if inode is None:
+                continue
+            counts[ns_type, inode] += 1
+            if process.container_id is not None:
+                containers[ns_type, inode].add(process.container_id)
+            later = links.get(f"{ns_type}_for_children", inode)
+            if later != inode:
+                children[ns_type, later] += 1
+    return [
+        Namespace(*name, counts.get(name, 0), children.get(name, 0), frozenset(containers[name]))
+        for name in sorted(counts.keys() | children.keys())
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The last pass that ended well, and when (monotonic seconds)."""
+
+    snapshot: Snapshot
+    at: float
+    number: int
+
+
+class Loop:
+    """Makes a pass every interval, and at once for whoever finds the last one too old."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._condition = threading.Condition()
+        self._wanted = False
+        self._stopping = False
+        self._retired: list[Collector] = []
+        self._ended = 0  # the number of the newest pass that ended, well or not
+        self._failed = False
+        self._published: Published | None = None
+        self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
+
+    @property
+    def published(self) -> Published | None:
+        """The last pass that ended well."""
+        return self._published
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the newest pass ended well."""
+        return self._published is not None and not self._failed
+
+    def once(self) -> Published | None:
+        """One pass, here and now; None where it failed."""
+        self._pass(self._collector)
+        return self._published
+
+    def start(self) -> None:
+        """Make the first pass and go on."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """End after the pass under way, or after `timeout` seconds."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify_all()
+        self._thread.join(timeout)
+
+    def reload(self, collector: Collector) -> None:
+        """Make the next passes with another collector."""
+        with self._condition:
+            self._retired.append(self._collector)
+            self._collector = collector
+            self._wanted = True
+            self._condition.notify_all()
+
+    def fresh(self, max_age: float, budget: float | None) -> Published | None:
+        """A pass no older than `max_age` seconds, one pass for all who wait.
+
+        Where it does not end within `budget` seconds, or fails: the last one, or None.
+        """
+        deadline = None if budget is None else time.monotonic() + budget
+        with self._condition:
+            last = self._published
+            if last is not None and time.monotonic() - last.at <= max_age:
+                return last
+            self._wanted = True
+            self._condition.notify_all()
+            # A pass that began before this call will do too, when it ends after.
+            target = self._ended + 1
+            while self._ended < target and not self._stopping:
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    break
+                self._condition.wait(left)
+            return self._published
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                if self._stopping:
+                    return
+                collector = self._collector
+                self._wanted = False
+                retired, self._retired = self._retired, []
+            for old in retired:
+                old.close()
+            self._pass(collector)
+            with self._condition:
+                self._ended += 1
+                self._condition.notify_all()
+                if not self._wanted and not self._stopping:
+                    self._condition.wait_for(
+                        lambda: self._wanted or self._stopping,
+                        collector.config.collection.interval,
+                    )
+
+    def _pass(self, collector: Collector) -> None:
+        try:
+            snapshot = collector.collect()
+        except Exception:  # a bug: say so, keep the last exposition, and go on
+            if not self._failed:
+                log.exception("the pass failed")
+            self._failed = True
+            return
+        self._failed = False
+        self._published = Published(snapshot, time.monotonic(), self._ended + 1)

@@ -1,0 +1,1 @@
+"""Whose a cgroup is: identity from its path, metadata from its runtime."""

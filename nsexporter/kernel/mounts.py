@@ -1,0 +1,65 @@
+"""mountinfo: which hierarchy carries which controller (v1, v2, hybrid), and where it is mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from nsexporter.kernel.files import Reader
+from nsexporter.kernel.parse import Mount, ParseError, mountinfo
+
+
+@dataclass(frozen=True, slots=True)
+class Hierarchies:
+    """Directories to open; None where a hierarchy is not mounted or lacks the controller."""
+
+    version: str  # of the hierarchy with the memory controller: v1, v2, or none
+    memory: str | None
+    pids: str | None
+    unified: str | None  # cgroup2's mount, also on hybrid hosts
+
+
+def find(reader: Reader, procfs: str, sysfs: str, rootfs: str) -> Hierarchies:
+    """The hierarchies of the host, from PID 1's mountinfo or, where unreadable, our own.
+
+    Whether cgroup2 carries memory is asked of its cgroup.controllers: /proc/cgroups lists
+    memory as enabled on kernels without CONFIG_MEMCG_V1 too.
+    """
+    text = reader.read_all("mounts", f"{procfs}/1/mountinfo") or reader.read_all(
+        "mounts", f"{procfs}/self/mountinfo"
+    )
+    if not text:
+        raise ParseError(f"{procfs}/1/mountinfo and {procfs}/self/mountinfo cannot be read")
+    mounts = mountinfo(text)
+
+    def directory(mount: Mount) -> str:
+        return _below(mount.mount_point.decode("utf-8", "surrogateescape"), sysfs, rootfs)
+
+    def v1(controller: bytes) -> str | None:
+        return first_whole(
+            m for m in mounts if m.fs_type == b"cgroup" and controller in m.super_options
+        )
+
+    def first_whole(candidates: Iterable[Mount]) -> str | None:
+        # A bind mount of a part of the hierarchy has another root than "/".
+        ordered = sorted(candidates, key=lambda mount: mount.root != b"/")
+        return directory(ordered[0]) if ordered else None
+
+    unified = first_whole(m for m in mounts if m.fs_type == b"cgroup2")
+    controllers: list[bytes] = []
+    if unified is not None:
+        controllers = (reader.read("mounts", f"{unified}/cgroup.controllers") or b"").split()
+    memory = v1(b"memory")
+    pids = unified if b"pids" in controllers else v1(b"pids")
+    if memory is not None:
+        return Hierarchies("v1", memory, pids, unified)
+    return Hierarchies("v2" if b"memory" in controllers else "none", unified, pids, unified)
+
+
+def _below(mount_point: str, sysfs: str, rootfs: str) -> str:
+    """Where a mount point of the host is for us: below --path.sysfs, else below --path.rootfs."""
+    point = PurePosixPath(mount_point)
+    if point.is_relative_to("/sys"):
+        return str(PurePosixPath(sysfs) / point.relative_to("/sys"))
+    return str(PurePosixPath(rootfs) / point.relative_to("/"))

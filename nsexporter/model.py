@@ -1,0 +1,123 @@
+"""What one pass saw, as immutable values. Imports nothing of the package.
+
+Texts that come from the kernel are kept as `str` decoded with `escape_bytes`: bytes that are
+not UTF-8 read `\\xNN`. Numbers stay the kernel's own bytes until arithmetic is done on them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+NS_TYPES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time")
+"""The namespace types as /proc/PID/ns names them (namespaces(7))."""
+
+
+@dataclass(frozen=True, slots=True)
+class OuterContainer:
+    """A container that encloses another one (docker in docker, kind, kubelet in LXC)."""
+
+    runtime: str | None
+    container_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whose a cgroup is, as far as its path tells. None: the path does not tell.
+
+    `kind` is one of container, container-parent, container-child, sandbox, helper, pod, slice,
+    service, scope, unit, job, machine, root, other.
+    """
+
+    kind: str
+    container_id: str | None = None  # full, as the runtime writes it
+    runtime: str | None = None  # docker, containerd, cri-o, podman, lxc, systemd-nspawn, ...
+    pod_uid: str | None = None  # with dashes, or 32 hex for static pods
+    qos: str | None = None  # guaranteed, burstable, besteffort
+    sandbox_id: str | None = None
+    helper_of: str | None = None  # container id that a conmon watches over
+    unit: str | None = None  # the host's systemd unit, unescaped never
+    user_unit: str | None = None  # a unit of a user's own manager
+    uid: int | None = None
+    podman_pod: str | None = None
+    machine: str | None = None
+    namespace: str | None = None  # containerd's
+    ecs_task: str | None = None
+    incus_project: str | None = None
+    instance: str | None = None
+    nomad: Mapping[str, str] | None = None  # alloc, task
+    slurm: Mapping[str, str | int] | None = None  # job, uid, step, task, node
+    batch: Mapping[str, str] | None = None  # manager, job
+    outer: tuple[OuterContainer, ...] = ()  # outermost first
+    guess: str | None = None  # "mountinfo" where no cgroup path told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """One container: whose the cgroup of kind container (or sandbox) at `cgroup` is."""
+
+    container_id: str  # full
+    label_id: str  # as the container_id label shows it
+    runtime: str  # empty where the path does not tell
+    pod_uid: str = ""
+    qos: str = ""
+    cgroup: str  # path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cgroup:
+    """One cgroup of the hierarchy that carries the memory controller.
+
+    `files` maps a file's name to its text as read, without the last newline; a file that the
+    kernel does not have, or that may not be read, has no key. `stat` has memory.stat's values
+    in the order of `stat_keys`, which cgroups of one kernel share.
+    """
+
+    path: str
+    parent: int  # index of the parent in Snapshot.cgroups, -1 for the root
+    identity: Identity
+    container: Container | None = None  # where this is the container's own cgroup
+    files: Mapping[str, bytes]
+    stat_keys: tuple[bytes, ...] = ()
+    stat: tuple[bytes, ...] = ()
+    pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process (thread group leader), zombies left out."""
+
+    pid: int
+    container_id: str | None  # of the container that the process's cgroup belongs to
+    cgroup: int  # index in Snapshot.cgroups, -1 where no cgroup.procs named it
+    namespaces: Mapping[str, int]  # /proc/PID/ns name, *_for_children included, to inode
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """One namespace that at least one process is in."""
+
+    ns_type: str
+    inode: int
+    processes: int  # as lsns(8) counts them
+    for_children: int  # processes whose children will be in it, though they are not themselves
+    containers: frozenset[str]  # full ids of the containers with a process in it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """One pass over the host."""
+
+    timestamp: float  # seconds since the epoch, at the end of the pass
+    duration: float  # seconds
+    hierarchy: str  # v1, v2, or none where no memory controller is mounted
+    cgroups: tuple[Cgroup, ...]
+    containers: tuple[Container, ...]
+    label_ids: Mapping[str, str]  # a full container id to what the container_id label shows
+    processes: tuple[Process, ...]
+    namespaces: tuple[Namespace, ...]
+    unread_processes: int  # whose namespaces may not be read
+    host_namespaces: Mapping[str, int]  # ns_type to inode of the host's, where it could be told
+    namespace_limits: Mapping[str, int]  # ns_type to /proc/sys/user/max_*_namespaces
+    vmstat: Mapping[bytes, bytes]
+    memory_total: int | None  # bytes, MemTotal of /proc/meminfo

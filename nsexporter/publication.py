@@ -1,0 +1,150 @@
+"""What a scrape gets: the last pass rendered once, in the format and coding it asks for."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import threading
+import time
+import zlib
+
+from prometheus_client import (
+    CollectorRegistry,
+    GCCollector,
+    PlatformCollector,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.openmetrics import exposition as openmetrics_exposition
+
+from nsexporter import __version__, exposition
+from nsexporter.catalogue import METRICS
+from nsexporter.collector import Collector, Loop, Published
+from nsexporter.columns import Columns
+from nsexporter.config import Config
+from nsexporter.exposition import Family
+from nsexporter.model import Snapshot
+from nsexporter.selfmetrics import Values, families
+from nsexporter.web.server import Response
+
+log = logging.getLogger(__name__)
+
+_TYPES = {False: exposition.TEXT, True: exposition.OPENMETRICS}
+
+
+class Publication:
+    """Answers scrapes from the loop's passes; the web server's application."""
+
+    def __init__(self, loop: Loop, collector: Collector, config: Config) -> None:
+        self._loop = loop
+        self.collector = collector
+        self.config = config
+        self.reload_success = True
+        self.reload_time = time.time()
+        self._lock = threading.Lock()
+        self._rendered: tuple[int, list[Family]] | None = None
+        self._registry = CollectorRegistry()
+        if config.collectors.self:
+            ProcessCollector(registry=self._registry)
+            PlatformCollector(registry=self._registry)
+            GCCollector(registry=self._registry)
+
+    def ready(self) -> bool:
+        """Whether a pass has ended well and the newest did."""
+        return self._loop.healthy
+
+    def metrics(
+        self, *, openmetrics: bool, gzip: bool, names: frozenset[str], budget: float | None
+    ) -> Response:
+        """The exposition of a pass no older than collection.max_age, else of the last one."""
+        published = self._loop.fresh(self.config.collection.max_age, budget)
+        if published is None:
+            return Response(503, "text/plain; charset=utf-8", [b"no pass has ended yet\n"])
+        body = self.chunks(published, openmetrics=openmetrics, names=names)
+        headers: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
+        if gzip:
+            body = compressed(body)
+            headers += (("Content-Encoding", "gzip"),)
+        return Response(200, _TYPES[openmetrics], body, headers)
+
+    def chunks(
+        self, published: Published, *, openmetrics: bool, names: frozenset[str] = frozenset()
+    ) -> list[bytes]:
+        """The exposition in chunks, only of the families called `names` where there are some."""
+        rendered = [*self._families(published), *families(self._values(published))]
+        if names:
+            rendered = [family for family in rendered if family.named(names)]
+        registry = self._registry.restricted_registry(names) if names else self._registry
+        if openmetrics:
+            own = openmetrics_exposition.generate_latest(registry)  # type: ignore[no-untyped-call]
+            return [*exposition.openmetrics(rendered), own]  # it ends with # EOF
+        return [*exposition.text(rendered), generate_latest(registry)]
+
+    def _families(self, published: Published) -> list[Family]:
+        """The pass rendered, once for all who scrape it."""
+        with self._lock:
+            if self._rendered is None or self._rendered[0] != published.number:
+                columns = Columns(published.snapshot)
+                enabled = self.config.collectors
+                off = {
+                    group
+                    for group in ("memory", "pids", "pressure", "namespaces")
+                    if not getattr(enabled, group)
+                }
+                rows = [metric for metric in METRICS if metric.group not in off]
+                rendered = exposition.render(columns, rows)
+                for name, count in columns.malformed.items():
+                    self.collector.reader.errors[name.partition(".")[0], "malformed"] += count
+                self._rendered = (published.number, rendered)
+            return self._rendered[1]
+
+    def _values(self, published: Published) -> Values:
+        collector, snapshot = self.collector, published.snapshot
+        health = collector.health
+        return {
+            "nsexporter_build_info": [((__version__, platform.python_version(), ""), 1)],
+            "nsexporter_pass_duration_seconds": [((), snapshot.duration)],
+            "nsexporter_last_pass_timestamp_seconds": [((), snapshot.timestamp)],
+            "nsexporter_passes_total": [((), published.number)],
+            "nsexporter_up": [((), int(self._loop.healthy))],
+            "nsexporter_collector_success": [
+                ((name,), int(ok)) for name, ok in sorted(health.success.items())
+            ],
+            "nsexporter_collector_duration_seconds": [
+                ((name,), seconds) for name, seconds in sorted(health.seconds.items())
+            ],
+            "nsexporter_read_errors_total": [
+                (key, count) for key, count in sorted(collector.reader.errors.items())
+            ],
+            "nsexporter_capability": [
+                ((name,), int(ok)) for name, ok in sorted(capabilities(snapshot).items())
+            ],
+            "nsexporter_source_info": [
+                (("memory", f"cgroup {snapshot.hierarchy}"), 1),
+                (("namespaces", "/proc/PID/ns"), 1),
+            ],
+            "nsexporter_cgroups_dropped": [((), health.dropped)],
+            "nsexporter_config_last_reload_successful": [((), int(self.reload_success))],
+            "nsexporter_config_last_reload_success_timestamp_seconds": [((), self.reload_time)],
+        }
+
+
+def capabilities(snapshot: Snapshot) -> dict[str, bool]:
+    """What the last pass could see: name to whether it could.
+
+    memory: a hierarchy with the memory controller; ns_read: every process's namespaces;
+    host_namespaces: the host's own; pressure: PSI by cgroup; vmstat_oom_kill: the host's total.
+    """
+    return {
+        "memory": snapshot.hierarchy != "none",
+        "ns_read": bool(snapshot.processes) and not snapshot.unread_processes,
+        "host_namespaces": bool(snapshot.host_namespaces),
+        "pressure": any("memory.pressure" in cgroup.files for cgroup in snapshot.cgroups),
+        "vmstat_oom_kill": b"oom_kill" in snapshot.vmstat,
+    }
+
+
+def compressed(chunks: list[bytes]) -> list[bytes]:
+    """One gzip member. Level 1: higher levels cost ten times the rendering."""
+    deflate = zlib.compressobj(1, zlib.DEFLATED, 31)
+    return [part for chunk in chunks if (part := deflate.compress(chunk))] + [deflate.flush()]

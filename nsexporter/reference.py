@@ -1,0 +1,89 @@
+"""The rows as docs/metrics.md: `python -m nsexporter.reference [--check] FILE`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nsexporter.catalogue import CGROUP_METRICS, HOST_METRICS, Metric
+from nsexporter.labels import CGROUP_LABELS
+from nsexporter.selfmetrics import SELF_METRICS
+
+_HEAD = """\
+# Metrics
+
+Generated from the catalogue by `make docs`; do not edit.
+
+A source that is absent on a host yields no sample: never 0, -1 or a large number. No limit is
+`+Inf`. Every sample of a cgroup has the label `cgroup` (its path in the hierarchy that carries
+memory) and, on a container's own cgroup, `container_id`.
+"""
+
+
+def reference() -> str:
+    """docs/metrics.md, whole."""
+    parts = [_HEAD, "\n## Cgroups\n", _table(CGROUP_METRICS)]
+    parts += ["\n## Containers, namespaces and the host\n", _table(HOST_METRICS)]
+    parts += [
+        "\n## The exporter itself\n",
+        "\nBesides these, the `process_`, `python_info` and `python_gc_` metrics of"
+        " prometheus-client.\n",
+        _rows(
+            ("name", "type", "labels", "meaning"),
+            [(f"`{m.name}`", m.type, _names(m.labels), m.help) for m in SELF_METRICS],
+        ),
+    ]
+    return "".join(parts)
+
+
+def _table(metrics: Sequence[Metric]) -> str:
+    rows = []
+    for metric in metrics:
+        names = metric.labels if metric.samples else CGROUP_LABELS
+        if metric.label:
+            names = (*names, metric.label)
+        v1, v2 = metric.sources
+        if metric.series:
+            v1 = ", ".join(series.v1.text for series in metric.series if series.v1)
+            v2 = ", ".join(series.v2.text for series in metric.series if series.v2)
+        rows.append(
+            (
+                f"`{metric.name}`",
+                metric.type,
+                _names(names),
+                metric.unit or "-",
+                metric.help,
+                v1 or "-",
+                v2 or "-",
+                metric.since or "-",
+            )
+        )
+    head = ("name", "type", "labels", "unit", "meaning", "v1 source", "v2 source", "since kernel")
+    return _rows(head, rows)
+
+
+def _names(labels: Sequence[str]) -> str:
+    return ", ".join(labels) or "-"
+
+
+def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the file, or with --check say whether it is current."""
+    *flags, name = arguments
+    path = Path(name)
+    if "--check" not in flags:
+        path.write_text(reference(), encoding="utf-8")
+        return 0
+    if path.read_text(encoding="utf-8") == reference():
+        return 0
+    print(f"{path} is stale: run make docs", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,109 @@
+"""The exporter about itself: rows like the catalogue's, with what the collector tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nsexporter.exposition import Family
+from nsexporter.labels import render
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelfMetric:
+    """One family about the exporter; `help` is one sentence."""
+
+    name: str
+    type: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+SELF_METRICS: tuple[SelfMetric, ...] = (
+    SelfMetric(
+        name="nsexporter_build_info",
+        type="info",
+        help="The exporter's version and the Python it runs on; 1.",
+        labels=("version", "python", "revision"),
+    ),
+    SelfMetric(
+        name="nsexporter_pass_duration_seconds",
+        type="gauge",
+        help="How long the last pass that ended well took.",
+    ),
+    SelfMetric(
+        name="nsexporter_last_pass_timestamp_seconds",
+        type="gauge",
+        help="When the last pass that ended well ended.",
+    ),
+    SelfMetric(
+        name="nsexporter_passes_total",
+        type="counter",
+        help="Passes that ended well.",
+    ),
+    SelfMetric(
+        name="nsexporter_up",
+        type="gauge",
+        help="1 where the newest pass ended well, 0 where these are figures of an older one.",
+    ),
+    SelfMetric(
+        name="nsexporter_collector_success",
+        type="gauge",
+        help="1 where the collector could do its part of the last pass.",
+        labels=("collector",),
+    ),
+    SelfMetric(
+        name="nsexporter_collector_duration_seconds",
+        type="gauge",
+        help="How long the collector's part of the last pass took.",
+        labels=("collector",),
+    ),
+    SelfMetric(
+        name="nsexporter_read_errors_total",
+        type="counter",
+        help="Reads that failed for a reason that costs samples, by errno, or malformed.",
+        labels=("collector", "errno"),
+    ),
+    SelfMetric(
+        name="nsexporter_capability",
+        type="gauge",
+        help="1 for what the exporter may see on this host, 0 for what it cannot see.",
+        labels=("name",),
+    ),
+    SelfMetric(
+        name="nsexporter_source_info",
+        type="info",
+        help="Where a group of metrics comes from on this host; 1.",
+        labels=("group", "source"),
+    ),
+    SelfMetric(
+        name="nsexporter_cgroups_dropped",
+        type="gauge",
+        help="Cgroups that the cap or the patterns left out of the last pass.",
+    ),
+    SelfMetric(
+        name="nsexporter_config_last_reload_successful",
+        type="gauge",
+        help="1 where the configuration in use is the one in the file.",
+    ),
+    SelfMetric(
+        name="nsexporter_config_last_reload_success_timestamp_seconds",
+        type="gauge",
+        help="When the configuration was last read without an error.",
+    ),
+)
+
+Values = dict[str, list[tuple[tuple[str, ...], float]]]
+"""Metric name to samples: label values in the row's order, and the value."""
+
+
+def families(values: Values) -> Iterable[Family]:
+    """The rows that have a sample, rendered."""
+    for metric in SELF_METRICS:
+        lines = []
+        for label_values, value in values.get(metric.name, []):
+            pairs = render(tuple(zip(metric.labels, label_values, strict=True)))
+            head = b"{" + pairs + b"} " if pairs else b" "
+            lines.append(metric.name.encode() + head + repr(value).encode() + b"\n")
+        if lines:
+            yield Family(metric.name, metric.type, metric.help, b"".join(lines))

@@ -1,0 +1,83 @@
+"""Captured hosts to whole expositions, held as text; `make golden` writes them anew."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import capture
+import pytest
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from nsexporter import config, exposition
+from nsexporter.catalogue import METRICS
+from nsexporter.collector import Collector
+from nsexporter.columns import Columns
+
+HOSTS = sorted((Path(__file__).parent / "hosts").glob("*.txtar"))
+
+
+def families(host: Path, root: Path) -> tuple[list[exposition.Family], Collector]:
+    """What the exporter makes of a captured host."""
+    capture.expand(host.read_text(encoding="utf-8"), root)
+    collector = Collector(
+        config.load(
+            None,
+            {
+                "path.procfs": str(root / "proc"),
+                "path.sysfs": str(root / "sys"),
+                "path.rootfs": str(root),
+            },
+        )
+    )
+    try:
+        columns = Columns(collector.collect())
+        rendered = exposition.render(columns, METRICS)
+    finally:
+        collector.close()
+    assert not columns.malformed
+    return rendered, collector
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda path: path.stem)
+def test_a_captured_host_gives_its_golden_exposition(
+    host: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    rendered, collector = families(host, tmp_path)
+    assert collector.health.success == dict.fromkeys(collector.health.success, True)
+    assert not collector.reader.errors
+    text = b"".join(exposition.text(rendered)).decode()
+    golden = host.with_suffix(".metrics")
+    if request.config.getoption("--update-golden"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda path: path.stem)
+def test_prometheus_clients_parser_reads_both_formats_alike(host: Path, tmp_path: Path) -> None:
+    rendered, _ = families(host, tmp_path)
+    text = b"".join(exposition.text(rendered)).decode()
+    openmetrics = b"".join(exposition.openmetrics(rendered)).decode() + "# EOF\n"
+    plain = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+    strict = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in openmetrics_families(openmetrics)
+        for sample in family.samples
+    }
+    assert plain == strict
+    assert len(plain) == sum(family.body.count(b"\n") for family in rendered)
+    assert len(plain) > 300
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda path: path.stem)
+def test_no_sample_is_what_unlimited_or_absent_must_not_be(host: Path, tmp_path: Path) -> None:
+    rendered, _ = families(host, tmp_path)
+    for family in rendered:
+        assert not re.search(rb" (-|92233720368547\d+)", family.body), family.name

@@ -1,0 +1,104 @@
+"""Cgroups and processes of the tests' own, on the kernel that runs them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from nsexporter.kernel import mounts
+from nsexporter.kernel.files import Reader
+
+
+def memory_root() -> Path | None:
+    """The root of the hierarchy with the memory controller, where we may make cgroups in it."""
+    found = mounts.find(Reader(), "/proc", "/sys", "/")
+    if found.version == "none" or found.memory is None or os.geteuid() != 0:
+        return None
+    return Path(found.memory)
+
+
+def version() -> str:
+    """v1, v2 or none."""
+    return mounts.find(Reader(), "/proc", "/sys", "/").version
+
+
+@contextlib.contextmanager
+def tree(root: Path) -> Iterator[Path]:
+    """A cgroup of our own, removed with all below it."""
+    top = root / f"nsexporter-test-{uuid.uuid4().hex[:8]}"
+    top.mkdir()
+    try:
+        if version() == "v2":
+            for above in (root, top):
+                (above / "cgroup.subtree_control").write_text("+memory +pids")
+        yield top
+    finally:
+        remove(top)
+
+
+def remove(top: Path) -> None:
+    """Remove a cgroup and all below it, after its processes were ended."""
+    for directory, _, _ in os.walk(bytes(top), topdown=False):
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                os.rmdir(directory)
+                break
+            except FileNotFoundError:
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def process(
+    cgroup: Path | None, *command: str, unshare: tuple[str, ...] = (), becomes: str = ""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process in a cgroup and, by unshare(1)'s flags, in namespaces of its own."""
+    argv = list(command or ("sleep", "600"))
+    if unshare:
+        argv = ["unshare", *unshare, *argv]
+
+    def enter() -> None:
+        if cgroup is not None:
+            (cgroup / "cgroup.procs").write_text("0")
+
+    started = subprocess.Popen(
+        argv, preexec_fn=enter, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        _executed(started.pid, becomes or (command[0] if command else "sleep"))
+        yield started
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+
+
+def _executed(pid: int, name: str) -> None:
+    """Wait until unshare(1) has become, or has forked, the command."""
+    deadline = time.monotonic() + 5
+    wanted = os.path.basename(name).encode()
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            for one in (pid, *children):
+                argv = Path(f"/proc/{one}/cmdline").read_bytes().split(b"\0")
+                if os.path.basename(argv[0]) == wanted:
+                    return
+        time.sleep(0.005)
+    raise TimeoutError(f"{name} did not start")
+
+
+def hog(megabytes: int) -> tuple[str, ...]:
+    """A command that touches so much memory and ends."""
+    return (sys.executable, "-c", f"bytearray({megabytes} << 20)")

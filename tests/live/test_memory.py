@@ -1,0 +1,281 @@
+"""Every memory figure against `cat`, on real cgroups of this kernel."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import lab
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from nsexporter import config, exposition
+from nsexporter.catalogue import CGROUP_METRICS, METRICS
+from nsexporter.collector import Collector
+from nsexporter.columns import Columns
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+@pytest.fixture
+def top(need) -> Iterator[Path]:  # type: ignore[no-untyped-def]
+    root = lab.memory_root()
+    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
+    assert root is not None
+    with lab.tree(root) as made:
+        yield made
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector(config.load(None, {}))
+    yield made
+    made.close()
+
+
+def scrape(collector: Collector) -> Samples:
+    columns = Columns(collector.collect())
+    text = b"".join(exposition.text(exposition.render(columns, METRICS))).decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def of(samples: Samples, name: str, **labels: str) -> float | None:
+    return samples.get((name, frozenset(labels.items())))
+
+
+def path_of(cgroup: Path) -> str:
+    root = lab.memory_root()
+    assert root is not None
+    return "/" + str(cgroup.relative_to(root))
+
+
+def test_every_cgroup_that_find_finds_is_there(top: Path, collector: Collector) -> None:
+    (top / "a" / "b" / "c").mkdir(parents=True)
+    root = lab.memory_root()
+    found = subprocess.run(
+        ["find", str(root), "-type", "d", "-printf", "/%P\n"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    samples = scrape(collector)
+    shown = {dict(labels)["cgroup"] for name, labels in samples if name == "nsexporter_cgroup_info"}
+    assert shown == set(found)
+
+
+def kernel_value(cgroup: Path, source: str) -> float | None:
+    """The value of `file` or `file key`, read anew and parsed here."""
+    name, _, key = source.partition(" ")
+    try:
+        text = (cgroup / name).read_text().split("\n")
+    except FileNotFoundError:
+        return None
+    value: str | None = text[0]
+    if key:
+        value = next((line.split()[1] for line in text if line.split()[:1] == [key]), None)
+    if value is None:
+        return None
+    if value == "max" or int(value) >= 9223372036854710272:
+        return math.inf
+    return float(value)
+
+
+def test_every_value_equals_the_file(top: Path, collector: Collector) -> None:
+    quiet = top / "quiet"
+    quiet.mkdir()
+    if lab.version() == "v1":
+        (quiet / "memory.limit_in_bytes").write_text(str(64 << 20))
+        (quiet / "memory.soft_limit_in_bytes").write_text(str(32 << 20))
+        (quiet / "memory.swappiness").write_text("17")
+    else:
+        (quiet / "memory.max").write_text(str(64 << 20))
+        (quiet / "memory.low").write_text(str(32 << 20))
+    rows = [
+        (metric.name, metric.label, series.label_value, source.text)
+        for metric in CGROUP_METRICS
+        for series in metric.series
+        if (source := series.v1 if lab.version() == "v1" else series.v2) is not None
+        if source.text.startswith("memory.")
+        if " - " not in source.text and "pressure" not in source.text
+    ]
+    with lab.process(quiet):
+        for _ in range(50):  # until nothing was charged between two looks at the files
+            before = [kernel_value(quiet, row[3]) for row in rows]
+            samples = scrape(collector)
+            if before == [kernel_value(quiet, row[3]) for row in rows]:
+                break
+    shown = []
+    for name, label, value, _ in rows:
+        own = {label: value} if label and value else {}
+        shown.append(of(samples, name, cgroup=path_of(quiet), **own))
+    assert shown == before
+    assert sum(value is not None for value in shown) > 25
+
+
+def test_the_derived_figures_are_what_the_files_say(top: Path, collector: Collector) -> None:
+    v1 = lab.version() == "v1"
+    limit, usage = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        if v1
+        else ("memory.max", "memory.current")
+    )
+    parent, child = top / "parent", top / "parent" / "child"
+    child.mkdir(parents=True)
+    if not v1:
+        (parent / "cgroup.subtree_control").write_text("+memory")
+    (parent / limit).write_text(str(48 << 20))
+    (child / limit).write_text(str(256 << 20))
+    name = path_of(child)
+    with lab.process(child):
+        for _ in range(50):  # until nothing was charged between two looks at the files
+            before = (parent / usage).read_text(), (child / usage).read_text()
+            samples = scrape(collector)
+            if before == ((parent / usage).read_text(), (child / usage).read_text()):
+                break
+        assert (
+            of(samples, "nsexporter_cgroup_memory_effective_limit_bytes", cgroup=name) == 48 << 20
+        )
+        assert (
+            of(
+                samples,
+                "nsexporter_cgroup_limited_by_info",
+                cgroup=name,
+                limiting_cgroup=path_of(parent),
+            )
+            == 1
+        )
+        room = (48 << 20) - int((parent / usage).read_text())
+        assert of(samples, "nsexporter_cgroup_memory_headroom_bytes", cgroup=name) == room
+        assert of(samples, "nsexporter_cgroup_processes", cgroup=name) == 1
+        if v1:
+            stat = dict(line.split() for line in (child / "memory.stat").read_text().splitlines())
+            expected = int((child / usage).read_text()) - int(stat["total_inactive_file"])
+            shown = of(samples, "nsexporter_cgroup_memory_working_set_bytes", cgroup=name)
+            assert shown == max(0, expected)
+
+
+def test_failcnt_and_oom_kills_are_the_kernels(top: Path, collector: Collector) -> None:
+    v1 = lab.version() == "v1"
+    cgroup = top / "small"
+    cgroup.mkdir()
+    (cgroup / ("memory.limit_in_bytes" if v1 else "memory.max")).write_text(str(16 << 20))
+    before = scrape(collector)
+    name = path_of(cgroup)
+    assert of(before, "nsexporter_cgroup_memory_oom_kills_total", cgroup=name) == 0
+    killed = subprocess.run(
+        lab.hog(64),
+        preexec_fn=lambda: (cgroup / "cgroup.procs").write_text("0") and None,
+        check=False,
+    )
+    assert killed.returncode == -9
+    samples = scrape(collector)
+    assert of(samples, "nsexporter_cgroup_memory_oom_kills_total", cgroup=name) == 1
+    source = "memory.failcnt" if v1 else "memory.events.local max"
+    failcnt = kernel_value(cgroup, source)
+    assert failcnt is not None and failcnt > 0
+    assert of(samples, "nsexporter_cgroup_memory_failcnt_total", cgroup=name) == failcnt
+    host = of(samples, "nsexporter_host_oom_kills_total")
+    vmstat = Path("/proc/vmstat").read_text().split("oom_kill ")[1].split()[0]
+    assert host == float(vmstat)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b'quo"te', 'quo"te'),
+        (rb"back\slash\x2d", r"back\slash\x2d"),
+        (b"not\xffutf8", r"not\xffutf8"),
+        ("größe".encode(), "größe"),
+        (b"a b,c={}", "a b,c={}"),
+        (b"n" * 255, "n" * 255),
+    ],
+)
+def test_a_hostile_name_is_shown_and_costs_no_other_sample(
+    top: Path, collector: Collector, name: bytes, shown: str
+) -> None:
+    os.mkdir(os.path.join(bytes(top), name))
+    (top / "plain").mkdir()
+    samples = scrape(collector)
+    for cgroup in (f"{path_of(top)}/{shown}", path_of(top / "plain")):
+        assert of(samples, "nsexporter_cgroup_processes", cgroup=cgroup) == 0
+
+
+def test_a_replaced_cgroup_shows_the_new_ones_values(top: Path, collector: Collector) -> None:
+    file = "memory.limit_in_bytes" if lab.version() == "v1" else "memory.max"
+    (top / "a").mkdir()
+    scrape(collector)
+    (top / "a").rmdir()
+    (top / "a").mkdir()
+    (top / "a" / file).write_text(str(8 << 20))
+    samples = scrape(collector)
+    name = path_of(top / "a")
+    assert of(samples, "nsexporter_cgroup_memory_limit_bytes", cgroup=name) == 8 << 20
+
+
+def test_a_tree_of_300_levels_is_walked(top: Path, collector: Collector) -> None:
+    deep = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    made = []
+    try:
+        for _ in range(300):
+            os.mkdir("directory-of-a-name", dir_fd=deep)
+            made.append(deep)
+            deep = os.open("directory-of-a-name", os.O_RDONLY | os.O_DIRECTORY, dir_fd=deep)
+        samples = scrape(collector)
+        depth = max(
+            dict(labels)["cgroup"].count("/directory-of-a-name")
+            for name, labels in samples
+            if name == "nsexporter_cgroup_info"
+        )
+        assert depth == 300
+    finally:
+        os.close(deep)
+        for above in reversed(made):
+            os.rmdir("directory-of-a-name", dir_fd=above)
+            os.close(above)
+
+
+def test_cgroups_that_come_and_go_during_passes_cost_nothing_else(
+    top: Path, collector: Collector
+) -> None:
+    (top / "stays").mkdir()
+    stop = threading.Event()
+    churned = 0
+
+    def churn() -> None:
+        nonlocal churned
+        while not stop.is_set():
+            for i in range(5):
+                (top / f"churn-{i}").mkdir()
+            os.rename(top / "churn-0", top / "churn-r") if lab.version() == "v1" else None
+            for i in range(5):
+                target = top / f"churn-{i}"
+                os.rmdir(top / "churn-r" if i == 0 and not target.exists() else target)
+            churned += 10
+
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        for _ in range(60):
+            samples = scrape(collector)
+            assert of(samples, "nsexporter_cgroup_processes", cgroup=path_of(top / "stays")) == 0
+    finally:
+        stop.set()
+        thread.join()
+    assert churned > 100
+    assert collector.health.success["cgroups"]
+    assert not collector.reader.errors
+    scrape(collector)  # forget what was removed last
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        scrape(collector)
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert sys.getrecursionlimit() == 1000

@@ -1,0 +1,165 @@
+"""Namespaces against lsns(8) and a scan of /proc, with processes in namespaces of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import lab
+import pytest
+from test_memory import of, scrape
+
+from nsexporter import config
+from nsexporter.collector import Collector
+from nsexporter.model import NS_TYPES
+
+FLAGS = {
+    "mnt": "--mount",
+    "pid": "--pid",
+    "net": "--net",
+    "ipc": "--ipc",
+    "uts": "--uts",
+    "user": "--user",
+    "cgroup": "--cgroup",
+    "time": "--time",
+}
+
+
+@pytest.fixture
+def collector(need) -> Iterator[Collector]:  # type: ignore[no-untyped-def]
+    need("live", os.geteuid() == 0 and shutil.which("unshare") is not None, "root and unshare(1)")
+    made = Collector(config.load(None, {}))
+    yield made
+    made.close()
+
+
+def inode(pid: int, ns_type: str) -> int:
+    return int(os.readlink(f"/proc/{pid}/ns/{ns_type}").split("[")[1][:-1])
+
+
+@pytest.mark.parametrize("ns_type", NS_TYPES)
+def test_a_process_in_a_namespace_of_its_own_is_counted(collector: Collector, ns_type: str) -> None:
+    before = of(scrape(collector), "nsexporter_namespaces", ns_type=ns_type)
+    assert before is not None
+    flags = (FLAGS[ns_type], *(("--fork",) if ns_type in ("pid", "time") else ()))
+    with lab.process(None, unshare=flags) as started:
+        children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+        pid = int(children[0]) if children else started.pid
+        samples = scrape(collector)
+        assert of(samples, "nsexporter_namespaces", ns_type=ns_type) == before + 1
+        made = str(inode(pid, ns_type))
+        assert of(samples, "nsexporter_namespace_processes", ns_type=ns_type, ns_inode=made) == 1
+        if ns_type in ("pid", "time"):
+            # unshare(1) itself stays outside; only its children are in it.
+            name = "nsexporter_namespace_for_children_processes"
+            assert of(samples, name, ns_type=ns_type, ns_inode=made) == 1
+
+
+def test_counts_equal_those_of_lsns(collector: Collector) -> None:
+    every = (*FLAGS.values(), "--fork")
+    with contextlib.ExitStack() as stack:
+        for flags in (every, every, ("--net", "--ipc"), ("--uts",)):
+            stack.enter_context(lab.process(None, unshare=flags))
+        wanted: dict[tuple[str, str], int] = {}
+        for _ in range(5):  # other processes of the machine come and go meanwhile
+            first = lsns()
+            samples = scrape(collector)
+            wanted = lsns()
+            if first == wanted:
+                break
+        shown = {
+            (dict(labels)["ns_type"], dict(labels)["ns_inode"]): int(value)
+            for (name, labels), value in samples.items()
+            if name == "nsexporter_namespace_processes" and value
+        }
+        own = {key: count for key, count in wanted.items() if count <= 2}
+        assert own.items() <= shown.items()
+        assert shown.keys() == wanted.keys()
+        per_type = Counter(ns_type for ns_type, _ in wanted)
+        for ns_type, count in per_type.items():
+            assert of(samples, "nsexporter_namespaces", ns_type=ns_type) == count
+
+
+def lsns() -> dict[tuple[str, str], int]:
+    told = subprocess.run(
+        ["lsns", "--json", "--output", "NS,TYPE,NPROCS"], capture_output=True, check=True
+    )
+    # lsns itself is in every namespace of ours: one process less.
+    own = {str(inode(os.getpid(), ns_type)) for ns_type in NS_TYPES}
+    return {
+        (row["type"], str(row["ns"])): int(row["nprocs"]) - (str(row["ns"]) in own)
+        for row in json.loads(told.stdout)["namespaces"]
+    }
+
+
+def test_a_zombie_is_in_no_namespace(collector: Collector) -> None:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    try:
+        while "Z (zombie)" not in Path(f"/proc/{pid}/status").read_text():
+            continue
+        snapshot = collector.collect()
+        assert pid not in {process.pid for process in snapshot.processes}
+        assert os.getpid() in {process.pid for process in snapshot.processes}
+    finally:
+        os.waitpid(pid, 0)
+
+
+def test_containers_that_share_a_namespace_are_peers(collector: Collector, need) -> None:  # type: ignore[no-untyped-def]
+    root = lab.memory_root()
+    need("live", root is not None, "no memory hierarchy to make cgroups in")
+    assert root is not None
+    ids = [f"{digit:x}" * 64 for digit in (1, 2, 3)]
+    with lab.tree(root) as top, contextlib.ExitStack() as stack:
+        paths = []
+        for container_id in ids:
+            cgroup = top / "docker" / container_id
+            cgroup.mkdir(parents=True)
+            paths.append(cgroup)
+        if lab.version() == "v2":
+            (top / "docker" / "cgroup.subtree_control").write_text("+memory")
+        first = stack.enter_context(lab.process(paths[0], unshare=("--net", "--uts")))
+        stack.enter_context(
+            lab.process(
+                paths[1],
+                *("nsenter", f"--net=/proc/{first.pid}/ns/net", "sleep", "600"),
+                becomes="sleep",
+            )
+        )
+        stack.enter_context(lab.process(paths[2], unshare=("--net",)))
+        samples = scrape(collector)
+
+        def told(name: str, position: int, ns_type: str) -> float | None:
+            return of(
+                samples,
+                name,
+                cgroup="/" + str(paths[position].relative_to(root)),
+                container_id=ids[position][:12],
+                ns_type=ns_type,
+            )
+
+        assert [told("nsexporter_container_namespace_peers", i, "net") for i in range(3)] == [
+            1,
+            1,
+            0,
+        ]
+        host = [told("nsexporter_container_host_namespace", i, "net") for i in range(3)]
+        assert host == [0, 0, 0]
+        assert [told("nsexporter_container_host_namespace", i, "uts") for i in range(3)] == [
+            0,
+            1,
+            1,
+        ]
+        net = str(inode(first.pid, "net"))
+        assert of(samples, "nsexporter_namespace_containers", ns_type="net", ns_inode=net) == 2
+        assert (
+            of(samples, "nsexporter_namespace_info", ns_type="net", ns_inode=net, scope="shared")
+            == 1
+        )

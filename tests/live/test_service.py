@@ -1,0 +1,174 @@
+"""The exporter as its users run it: a process, flags, signals, HTTP."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+COMMAND = [sys.executable, "-m", "nsexporter"]
+
+
+class Exporter:
+    """A running exporter and how to ask it."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
+        self.process = process
+        self.port = port
+
+    def get(
+        self, path: str = "/metrics", method: str = "GET", **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request(
+            method, path, headers={k.replace("_", "-"): v for k, v in headers.items()}
+        )
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response.status, {k.lower(): v for k, v in response.getheaders()}, body
+
+
+@contextmanager
+def running(*flags: str) -> Iterator[Exporter]:
+    process = subprocess.Popen(
+        [*COMMAND, "--web.listen-address=127.0.0.1:0", *flags], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"127\.0\.0\.1:(\d+)", line)
+        assert found, line
+        yield Exporter(process, int(found[1]))
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_scrape_is_read_by_prometheus_clients_parser_in_both_formats() -> None:
+    with running() as exporter:
+        status, headers, body = exporter.get()
+        assert (status, headers["content-type"]) == (
+            200,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )
+        names = {family.name for family in text_string_to_metric_families(body.decode())}
+        assert {"nsexporter_build_info", "nsexporter_namespaces", "process_open_fds"} <= names
+        status, headers, body = exporter.get(Accept="application/openmetrics-text;version=1.0.0")
+        assert headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+        assert body.endswith(b"# EOF\n")
+        assert {f.name for f in openmetrics_families(body.decode())} >= {"nsexporter_build"}
+
+
+def test_a_scrape_is_gzipped_when_asked_for() -> None:
+    with running() as exporter:
+        _, headers, body = exporter.get(Accept_Encoding="gzip")
+        assert headers["content-encoding"] == "gzip"
+        assert b"nsexporter_up 1\n" in gzip.decompress(body)
+
+
+def test_paths_and_methods() -> None:
+    with running() as exporter:
+        exporter.get()
+        assert exporter.get("/")[0] == 200
+        assert exporter.get("/-/healthy")[0] == 200
+        assert exporter.get("/-/ready")[0] == 200
+        assert exporter.get("/nothing")[0] == 404
+        status, headers, body = exporter.get(method="HEAD")
+        assert (status, body) == (200, b"") and int(headers["content-length"]) > 1000
+        only = exporter.get("/metrics?name[]=nsexporter_up")[2]
+        assert [line for line in only.splitlines() if not line.startswith(b"#")] == [
+            b"nsexporter_up 1"
+        ]
+
+
+def test_promtool_finds_nothing(need) -> None:  # type: ignore[no-untyped-def]
+    promtool = shutil.which("promtool")
+    need("promtool", promtool is not None, "promtool is not installed")
+    with running("--no-collector.self") as exporter:
+        text = exporter.get()[2]
+    assert promtool is not None
+    told = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
+    assert (told.returncode, told.stdout, told.stderr) == (0, b"", b"")
+
+
+def test_sighup_reads_the_file_again_and_a_wrong_file_leaves_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("collectors: {namespaces: true}\n")
+    with running(f"--config.file={file}", "--collection.max-age=0s") as exporter:
+        assert b"nsexporter_namespaces{" in exporter.get()[2]
+
+        def after(text: str, wanted: bytes) -> bytes:
+            file.write_text(text)
+            exporter.process.send_signal(signal.SIGHUP)
+            deadline = time.monotonic() + 5
+            while wanted not in (body := exporter.get()[2]):
+                assert time.monotonic() < deadline, body
+            return body
+
+        body = after("nonsense: 1\n", b"nsexporter_config_last_reload_successful 0\n")
+        assert b"nsexporter_namespaces{" in body
+        body = after(
+            "collectors: {namespaces: false}\n", b"nsexporter_config_last_reload_successful 1\n"
+        )
+        deadline = time.monotonic() + 5
+        while b"nsexporter_namespaces{" in exporter.get()[2]:
+            assert time.monotonic() < deadline
+
+
+def test_sigterm_ends_it_within_a_second() -> None:
+    with running() as exporter:
+        idle = http.client.HTTPConnection("127.0.0.1", exporter.port)
+        idle.connect()
+        started = time.monotonic()
+        exporter.process.send_signal(signal.SIGTERM)
+        assert exporter.process.wait(5) == 0
+        assert time.monotonic() - started < 1
+        idle.close()
+
+
+def test_a_wrong_setting_is_one_line_and_status_2(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("collection: {interval: 10x}\n")
+    told = subprocess.run([*COMMAND, f"--config.file={file}"], capture_output=True, text=True)
+    assert told.returncode == 2
+    assert told.stderr.count("\n") == 1
+    assert str(file) in told.stderr and "collection.interval" in told.stderr
+    assert '"10x"' in told.stderr
+
+
+def test_dump_prints_the_exposition_and_writes_it_atomically(tmp_path: Path) -> None:
+    printed = subprocess.run([*COMMAND, "dump"], capture_output=True, check=True).stdout
+    assert b"\nnsexporter_namespaces{" in printed
+    target = tmp_path / "nsexporter.prom"
+    subprocess.run([*COMMAND, "dump", "--output", str(target)], check=True)
+    assert os.listdir(tmp_path) == ["nsexporter.prom"]
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert list(text_string_to_metric_families(target.read_text()))
+    missing = subprocess.run(
+        [*COMMAND, "dump", "--output", str(tmp_path / "no" / "x")], capture_output=True, text=True
+    )
+    assert missing.returncode == 1 and "Traceback" not in missing.stderr
+
+
+def test_a_reader_that_goes_early_gets_no_traceback() -> None:
+    with subprocess.Popen(
+        [*COMMAND, "dump"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""

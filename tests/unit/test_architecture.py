@@ -1,0 +1,79 @@
+"""Data flows one way: nothing further down the line is imported further up."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import nsexporter
+
+PACKAGE = Path(nsexporter.__file__).parent
+
+# Module to what of ours it may import; a name without a dot at its end stands for a package.
+ALLOWED = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "model": set(),
+    "config": set(),
+    "logs": set(),
+    "kernel.files": set(),
+    "kernel.parse": set(),
+    "kernel.mounts": {"kernel.files", "kernel.parse"},
+    "kernel.cgroupfs": {"kernel.files", "kernel.parse", "kernel.mounts"},
+    "kernel.procfs": {"kernel.files", "kernel.parse", "model"},
+    "containers.identity": {"model"},
+    "containers.mapping": {"model", "containers.identity"},
+    "collector": {"config", "model", "kernel", "kernel.mounts", "kernel.parse", "kernel.files",
+                  "kernel.cgroupfs", "kernel.procfs", "containers.mapping"},
+    "columns": {"model", "kernel", "kernel.parse"},
+    "labels": {"model"},
+    "derived": {"columns"},
+    "sharing": {"model", "columns", "derived", "labels"},
+    "catalogue": {"derived", "sharing", "columns", "labels", "model"},
+    "exposition": {"catalogue", "columns", "labels", "sharing"},
+    "selfmetrics": {"exposition", "labels"},
+    "reference": {"catalogue", "labels", "selfmetrics"},
+    "publication": {"catalogue", "collector", "columns", "config", "exposition", "model",
+                    "selfmetrics", "web.server", "__init__"},
+    "web.pages": set(),
+    "web.server": {"web", "web.pages"},
+    "kernel.__init__": set(),
+    "containers.__init__": set(),
+    "web.__init__": set(),
+}  # fmt: skip
+
+
+def imports(path: Path) -> set[str]:
+    """What of ours a module imports, without the package's name."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "nsexporter":
+                found |= {alias.name for alias in node.names}
+            elif node.module.startswith("nsexporter."):
+                base = node.module.removeprefix("nsexporter.")
+                # `from nsexporter.kernel import parse` imports a module of the package.
+                for alias in node.names:
+                    inside = PACKAGE / base.replace(".", "/") / f"{alias.name}.py"
+                    found.add(f"{base}.{alias.name}" if inside.exists() else base)
+        elif isinstance(node, ast.Import):
+            found |= {
+                a.name.removeprefix("nsexporter.")
+                for a in node.names
+                if a.name.startswith("nsexporter.")
+            }
+    return {"__init__" if name == "__version__" else name for name in found}
+
+
+def test_no_arrow_points_up_the_line() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        if name == "cli":
+            continue  # the only module that knows all the others
+        extra = imports(path) - ALLOWED[name]
+        assert not extra, f"{name} imports {sorted(extra)}"
+
+
+def test_only_kernel_opens_kernel_files() -> None:
+    for name in ("columns", "derived", "sharing", "catalogue", "exposition", "model", "labels"):
+        assert "open(" not in (PACKAGE / f"{name}.py").read_text(encoding="utf-8")
