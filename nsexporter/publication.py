@@ -76,7 +76,7 @@ class Publication:
             rendered = [family for family in rendered if family.named(names)]
         registry = self._registry.restricted_registry(names) if names else self._registry
         if openmetrics:
-            own = openmetrics_exposition.generate_latest(registry)  # type: ignore[no-untyped-call]
+            own = openmetrics_exposition.generate_latest(registry)
             return [*exposition.openmetrics(rendered), own]  # it ends with # EOF
         return [*exposition.text(rendered), generate_latest(registry)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import capture
 import pytest
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
@@ -16,6 +15,7 @@ from nsexporter import config, exposition
 from nsexporter.catalogue import METRICS
 from nsexporter.collector import Collector
 from nsexporter.columns import Columns
+from tests import capture
 
 HOSTS = sorted((Path(__file__).parent / "hosts").glob("*.txtar"))
 

@@ -10,20 +10,18 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import lab
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from nsexporter import config, exposition
-from nsexporter.catalogue import CGROUP_METRICS, METRICS
+from nsexporter import config
+from nsexporter.catalogue import CGROUP_METRICS
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+from tests.conftest import Need
+from tests.live import lab
+from tests.samples import of, scrape
 
 
 @pytest.fixture
-def top(need) -> Iterator[Path]:  # type: ignore[no-untyped-def]
+def top(need: Need) -> Iterator[Path]:
     root = lab.memory_root()
     need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
     assert root is not None
@@ -36,20 +34,6 @@ def collector() -> Iterator[Collector]:
     made = Collector(config.load(None, {}))
     yield made
     made.close()
-
-
-def scrape(collector: Collector) -> Samples:
-    columns = Columns(collector.collect())
-    text = b"".join(exposition.text(exposition.render(columns, METRICS))).decode()
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
-def of(samples: Samples, name: str, **labels: str) -> float | None:
-    return samples.get((name, frozenset(labels.items())))
 
 
 def path_of(cgroup: Path) -> str:

@@ -11,13 +11,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import lab
 import pytest
-from test_memory import of, scrape
 
 from nsexporter import config
 from nsexporter.collector import Collector
 from nsexporter.model import NS_TYPES
+from tests.conftest import Need
+from tests.live import lab
+from tests.samples import of, scrape
 
 FLAGS = {
     "mnt": "--mount",
@@ -32,7 +33,7 @@ FLAGS = {
 
 
 @pytest.fixture
-def collector(need) -> Iterator[Collector]:  # type: ignore[no-untyped-def]
+def collector(need: Need) -> Iterator[Collector]:
     need("live", os.geteuid() == 0 and shutil.which("unshare") is not None, "root and unshare(1)")
     made = Collector(config.load(None, {}))
     yield made
@@ -112,7 +113,7 @@ def test_a_zombie_is_in_no_namespace(collector: Collector) -> None:
         os.waitpid(pid, 0)
 
 
-def test_containers_that_share_a_namespace_are_peers(collector: Collector, need) -> None:  # type: ignore[no-untyped-def]
+def test_containers_that_share_a_namespace_are_peers(collector: Collector, need: Need) -> None:
     root = lab.memory_root()
     need("live", root is not None, "no memory hierarchy to make cgroups in")
     assert root is not None

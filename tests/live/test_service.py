@@ -20,6 +20,8 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.conftest import Need
+
 COMMAND = [sys.executable, "-m", "nsexporter"]
 
 
@@ -96,7 +98,7 @@ def test_paths_and_methods() -> None:
         ]
 
 
-def test_promtool_finds_nothing(need) -> None:  # type: ignore[no-untyped-def]
+def test_promtool_finds_nothing(need: Need) -> None:
     promtool = shutil.which("promtool")
     need("promtool", promtool is not None, "promtool is not installed")
     with running("--no-collector.self") as exporter:

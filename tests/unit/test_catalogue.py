@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nsexporter.catalogue import METRICS
+from nsexporter.catalogue import METRICS, Metric
 from nsexporter.reference import reference
-from nsexporter.selfmetrics import SELF_METRICS
+from nsexporter.selfmetrics import SELF_METRICS, SelfMetric
 
-ROWS = (*METRICS, *SELF_METRICS)
+ROWS: tuple[Metric | SelfMetric, ...] = (*METRICS, *SELF_METRICS)
 
 
 def test_names_are_unique_and_carry_their_type_and_unit() -> None:

@@ -1,0 +1,26 @@
+"""A pass as samples: (name, labels) to value, read by prometheus-client's parser."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from nsexporter import exposition
+from nsexporter.catalogue import METRICS
+from nsexporter.collector import Collector
+from nsexporter.columns import Columns
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def scrape(collector: Collector) -> Samples:
+    columns = Columns(collector.collect())
+    text = b"".join(exposition.text(exposition.render(columns, METRICS))).decode()
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def of(samples: Samples, name: str, **labels: str) -> float | None:
+    return samples.get((name, frozenset(labels.items())))
