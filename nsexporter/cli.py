@@ -16,8 +16,9 @@ from pathlib import Path
 
 from nsexporter import __version__, logs
 from nsexporter import config as configuration
-from nsexporter.collector import Collector, Loop
+from nsexporter.collector import Collector
 from nsexporter.config import Config, ConfigError
+from nsexporter.loop import Loop
 from nsexporter.publication import Publication
 from nsexporter.web.server import Server
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from nsexporter import labels
-from nsexporter.catalogue import Metric
+from nsexporter.catalogue.rows import Metric
 from nsexporter.columns import Columns
-from nsexporter.sharing import Samples
+from nsexporter.samples import Samples
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"

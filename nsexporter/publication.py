@@ -19,10 +19,11 @@ from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
 from nsexporter import __version__, exposition
 from nsexporter.catalogue import METRICS
-from nsexporter.collector import Collector, Loop, Published
+from nsexporter.collector import Collector
 from nsexporter.columns import Columns
 from nsexporter.config import Config
 from nsexporter.exposition import Family
+from nsexporter.loop import Loop, Published
 from nsexporter.model import Snapshot
 from nsexporter.selfmetrics import Values, families
 from nsexporter.web.server import Response

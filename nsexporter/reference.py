@@ -6,7 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from nsexporter.catalogue import CGROUP_METRICS, HOST_METRICS, Metric
+from nsexporter.catalogue import CGROUP_METRICS
+from nsexporter.catalogue.host import HOST_METRICS
+from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
+from nsexporter.catalogue.rows import Metric
 from nsexporter.labels import CGROUP_LABELS
 from nsexporter.selfmetrics import SELF_METRICS
 
@@ -24,7 +27,10 @@ memory) and, on a container's own cgroup, `container_id`.
 def reference() -> str:
     """docs/metrics.md, whole."""
     parts = [_HEAD, "\n## Cgroups\n", _table(CGROUP_METRICS)]
-    parts += ["\n## Containers, namespaces and the host\n", _table(HOST_METRICS)]
+    parts += [
+        "\n## Containers, namespaces and the host\n",
+        _table(HOST_METRICS + NAMESPACE_METRICS),
+    ]
     parts += [
         "\n## The exporter itself\n",
         "\nBesides these, the `process_`, `python_info` and `python_gc_` metrics of"

@@ -1,71 +1,15 @@
-"""Samples with label values of their own: what a cgroup is, namespaces and who shares them."""
+"""Samples about namespaces: what they are, who is in them, who shares them with whom."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-from nsexporter import derived, labels
+from nsexporter import labels
 from nsexporter.columns import Columns
 from nsexporter.labels import Pairs
 from nsexporter.model import NS_TYPES, Snapshot
-
-Samples = Iterable[tuple[Pairs, int | bytes]]
-
-
-def cgroup_info(columns: Columns) -> Samples:
-    """kind, hierarchy and unit of every cgroup; a container's other cgroups name it here."""
-    for cgroup in columns.cgroups:
-        pairs = labels.of_cgroup(cgroup)
-        if cgroup.container is None and cgroup.identity.container_id:
-            pairs = (
-                *pairs,
-                ("container_id", columns.snapshot.label_ids[cgroup.identity.container_id]),
-            )
-        yield (
-            (
-                *pairs,
-                ("kind", cgroup.identity.kind),
-                ("hierarchy", columns.snapshot.hierarchy),
-                ("unit", cgroup.identity.user_unit or cgroup.identity.unit or ""),
-            ),
-            1,
-        )
-
-
-def limited_by_info(columns: Columns) -> Samples:
-    """The cgroup whose limit is the smallest on the way up, where there is a limit at all."""
-    for cgroup, found in zip(columns.cgroups, derived.effective_limits(columns), strict=True):
-        if found is not None and found[0] != float("inf"):
-            limiting = columns.cgroups[found[1]].path
-            yield (*labels.of_cgroup(cgroup), ("limiting_cgroup", limiting)), 1
-
-
-def container_info(columns: Columns) -> Samples:
-    """id (runtime://full id), runtime, pod and quality of service of every container."""
-    for container in columns.snapshot.containers:
-        yield (
-            (
-                *labels.of_container(container),
-                ("id", f"{container.runtime or 'unknown'}://{container.container_id}"),
-                ("runtime", container.runtime),
-                ("pod_uid", container.pod_uid),
-                ("qos", container.qos),
-            ),
-            1,
-        )
-
-
-def host_oom_kills(columns: Columns) -> Samples:
-    """vmstat's oom_kill."""
-    kills = columns.snapshot.vmstat.get(b"oom_kill")
-    return [] if kills is None else [((), kills)]
-
-
-def host_memory(columns: Columns) -> Samples:
-    """MemTotal in bytes."""
-    total = columns.snapshot.memory_total
-    return [] if total is None else [((), total)]
+from nsexporter.samples import Samples
 
 
 def namespaces(columns: Columns) -> Samples:

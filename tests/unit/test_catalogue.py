@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nsexporter.catalogue import METRICS, Metric
+from nsexporter.catalogue import METRICS
+from nsexporter.catalogue.rows import Metric
 from nsexporter.reference import reference
 from nsexporter.selfmetrics import SELF_METRICS, SelfMetric
 

@@ -1,0 +1,15 @@
+"""Every metric: one row each. Reading, exposition, reference and tests follow from the rows."""
+
+from __future__ import annotations
+
+from nsexporter.catalogue.host import HOST_METRICS
+from nsexporter.catalogue.memory import MEMORY_METRICS
+from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
+from nsexporter.catalogue.pids import PIDS_METRICS
+from nsexporter.catalogue.rows import Metric
+
+CGROUP_METRICS: tuple[Metric, ...] = MEMORY_METRICS + PIDS_METRICS
+"""Rows with a sample for every cgroup."""
+
+METRICS: tuple[Metric, ...] = CGROUP_METRICS + HOST_METRICS + NAMESPACE_METRICS
+"""Every row, in the order of the exposition; the exporter's own are in `selfmetrics`."""

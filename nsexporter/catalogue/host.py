@@ -1,0 +1,51 @@
+"""Rows about cgroups, containers and the host that have label values of their own."""
+
+from __future__ import annotations
+
+from nsexporter import samples
+from nsexporter.catalogue.rows import Metric, host
+from nsexporter.labels import CGROUP_LABELS
+
+HOST_METRICS: tuple[Metric, ...] = (
+    host(
+        "cgroup_info",
+        "What a cgroup is; 1.",
+        (*CGROUP_LABELS, "kind", "hierarchy", "unit"),
+        samples.cgroup_info,
+        "the cgroup's path",
+        group="cgroups",
+    ),
+    host(
+        "cgroup_limited_by_info",
+        "Whose hard limit is the cgroup's effective limit; 1.",
+        (*CGROUP_LABELS, "limiting_cgroup"),
+        samples.limited_by_info,
+        "the limits from the cgroup up to the root",
+        group="memory",
+    ),
+    host(
+        "container_info",
+        "What a container is; 1.",
+        (*CGROUP_LABELS, "id", "runtime", "pod_uid", "qos"),
+        samples.container_info,
+        "the cgroup's path",
+        group="cgroups",
+    ),
+    host(
+        "host_oom_kills_total",
+        "Processes that any OOM killer killed on the host since boot.",
+        (),
+        samples.host_oom_kills,
+        "/proc/vmstat oom_kill",
+        group="vmstat",
+        since="4.13",
+    ),
+    host(
+        "host_memory_bytes",
+        "Memory of the host.",
+        (),
+        samples.host_memory,
+        "/proc/meminfo MemTotal",
+        group="vmstat",
+    ),
+)

@@ -1,0 +1,158 @@
+"""What a row of the catalogue is, and short ways to write one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nsexporter.columns import Columns
+from nsexporter.derived import Column
+from nsexporter.samples import Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value comes from, in words, and how its column is made."""
+
+    text: str
+    column: Callable[[Columns], Column]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One sample for every cgroup: the value of the row's own label, and its two sources."""
+
+    label_value: str | None = None
+    v1: Source | None = None
+    v2: Source | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric family.
+
+    Either `series` (for every cgroup, with the cgroup's labels and `label`) or `samples` (any
+    label values, in the order of `labels`). `help` is one sentence that ends with a full stop.
+    """
+
+    name: str
+    type: str  # gauge, counter, info
+    help: str
+    group: str  # the collector it belongs to
+    unit: str = ""
+    label: str | None = None
+    series: tuple[Series, ...] = ()
+    labels: tuple[str, ...] = ()
+    samples: Callable[[Columns], Samples] | None = None
+    sources: tuple[str, str] = ("", "")  # v1, v2 in words, for rows with `samples`
+    since: str = ""  # the kernel that first tells it, where that is after 3.10
+
+
+def number(name: str) -> Source:
+    return Source(name, lambda columns: columns.number(name))
+
+
+def limit(name: str) -> Source:
+    return Source(name, lambda columns: columns.limit(name))
+
+
+def stat(key: str) -> Source:
+    return Source(f"memory.stat {key}", lambda columns: columns.stat(key.encode()))
+
+
+def key(name: str, word: str) -> Source:
+    return Source(f"{name} {word}", lambda columns: columns.key(name, word.encode()))
+
+
+def local_event(word: str) -> Source:
+    """memory.events.local, or memory.events on kernels before 5.2."""
+
+    def column(columns: Columns) -> Column:
+        local = columns.key("memory.events.local", word.encode())
+        if any(value is not None for value in local):
+            return local
+        return columns.key("memory.events", word.encode())
+
+    return Source(f"memory.events.local {word}", column)
+
+
+def pressure(kind: str) -> Source:
+    return Source(
+        f"memory.pressure {kind} total",
+        lambda columns: columns.pressure("memory.pressure", kind.encode()),
+    )
+
+
+def derive(text: str, column: Callable[[Columns], Column]) -> Source:
+    return Source(text, column)
+
+
+def cgroup(
+    name: str,
+    help_: str,
+    v1: Source | None = None,
+    v2: Source | None = None,
+    *,
+    since: str = "",
+    group: str = "memory",
+) -> Metric:
+    """A row for every cgroup; type and unit follow from the name."""
+    return Metric(
+        name=f"nsexporter_cgroup_{name}",
+        type="counter" if name.endswith("_total") else "gauge",
+        help=help_,
+        group=group,
+        unit=_unit(name),
+        series=(Series(v1=v1, v2=v2),),
+        since=since,
+    )
+
+
+def by(
+    name: str,
+    help_: str,
+    label: str,
+    values: dict[str, tuple[Source | None, Source | None]],
+    *,
+    since: str = "",
+) -> Metric:
+    """A row for every cgroup and each of some label values."""
+    return Metric(
+        name=f"nsexporter_cgroup_{name}",
+        type="counter",
+        help=help_,
+        group="memory",
+        label=label,
+        series=tuple(Series(label_value=value, v1=v1, v2=v2) for value, (v1, v2) in values.items()),
+        since=since,
+    )
+
+
+def _unit(name: str) -> str:
+    base = name.removesuffix("_total")
+    return next((unit for unit in ("bytes", "seconds") if base.endswith(f"_{unit}")), "")
+
+
+def host(
+    name: str,
+    help_: str,
+    labels: tuple[str, ...],
+    samples: Callable[[Columns], Samples],
+    source: str,
+    *,
+    group: str = "namespaces",
+    since: str = "",
+) -> Metric:
+    """A row with label values of its own; type and unit follow from the name."""
+    counter, info = name.endswith("_total"), name.endswith("_info")
+    return Metric(
+        name=f"nsexporter_{name}",
+        type="counter" if counter else "info" if info else "gauge",
+        help=help_,
+        group=group,
+        unit=_unit(name),
+        labels=labels,
+        samples=samples,
+        sources=(source, source),
+        since=since,
+    )
