@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | expand -t 16
 
 $(BIN)/nsexporter: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,8 +22,11 @@ $(BIN)/ruff: $(BIN)/pytest
 run: $(BIN)/nsexporter ## install into .venv and serve http://localhost:10061/metrics
 	$(BIN)/nsexporter $(ARGS)
 
-test: $(BIN)/pytest ## every test that can run here; the others say why not
+test: $(BIN)/pytest ## unit, golden, property and live tests; what cannot run here says why not
 	$(BIN)/python -m pytest $(ARGS)
+
+test-%: $(BIN)/pytest ## one of the heavier suites below tests/ (test-runtimes, test-kernels, …)
+	$(BIN)/python -m pytest tests/$* $(ARGS)
 
 check: $(BIN)/ruff ## lint, types, generated documents
 	$(BIN)/ruff check .

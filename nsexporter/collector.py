@@ -61,7 +61,7 @@ class Collector:
         scan = Scan([], 0)
         host: Mapping[str, int] = {}
         limits: Mapping[str, int] = {}
-        if self.config.collectors.namespaces:
+        if self.config.collectors.namespaces.enabled:
             scan = self._run("namespaces", self._procfs.processes, scan)
             host = self._run("namespaces", self._procfs.host_namespaces, {})
             limits = self._run("namespaces", self._procfs.namespace_limits, {})
@@ -138,9 +138,9 @@ class Collector:
             self._tree = CgroupTree(
                 self.reader,
                 self._hierarchies,
-                memory=enabled.memory,
-                pids=enabled.pids,
-                pressure=enabled.pressure,
+                memory=enabled.memory.enabled,
+                pids=enabled.pids.enabled,
+                pressure=enabled.pressure.enabled,
             )
         try:
             found = self._tree.read()

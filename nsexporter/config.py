@@ -52,12 +52,21 @@ class Collection:
 
 
 @dataclass(frozen=True, slots=True)
+class Switch:
+    """A collector without settings of its own."""
+
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Collectors:
-    memory: bool
-    pids: bool
-    pressure: bool
-    namespaces: bool
-    self: bool
+    """A collector each; in the file `memory: false` is short for `memory: {enabled: false}`."""
+
+    memory: Switch
+    pids: Switch
+    pressure: Switch
+    namespaces: Switch
+    self: Switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +237,7 @@ ROWS = (
     Row(key="collection.cgroup_deny", parse=_list(_regex), default=[], example=_CGROUPS,
         why="Regular expressions of the cgroup paths to leave out."),
     *(
-        Row(key=f"collectors.{name}", parse=_boolean, default=True, why=why,
+        Row(key=f"collectors.{name}.enabled", parse=_boolean, default=True, why=why,
             flag=f"--collector.{name}")
         for name, why in (
             ("memory", "Memory of every cgroup: usage, limits, events and statistics."),
@@ -242,7 +251,21 @@ ROWS = (
         why="Digits kept of a container ID, 12 (as docker ps shows) to 64 (all)."),
 )  # fmt: skip
 _ROW = {row.key: row for row in ROWS}
-_SECTIONS: dict[str, Any] = get_type_hints(Config)
+
+
+def _tree() -> dict[str, Any]:
+    """The keys as nested mappings, a Row at each leaf."""
+    tree: dict[str, Any] = {}
+    for row in ROWS:
+        *sections, leaf = row.key.split(".")
+        place = tree
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[leaf] = row
+    return tree
+
+
+_TREE = _tree()
 
 
 class _Loader(yaml.SafeLoader):
@@ -292,13 +315,12 @@ def _document(file: str, content: bytes) -> object:
     raise ConfigError(f"{file}: line {line + 1}: {problem[:200]}")
 
 
-def _unknown(file: str, key: str) -> ConfigError:
-    """The error for a key no row has, with the nearest key or all those of the section."""
-    section, _, leaf = key.partition(".")
-    names = list(get_type_hints(_SECTIONS[section]) if section in _SECTIONS else _SECTIONS)
-    near = [known for known in _ROW if known.partition(".")[2] == (leaf or section)]
-    near = near or difflib.get_close_matches(leaf or section, names, 1)
-    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(names)}"
+def _unknown(file: str, key: str, siblings: Mapping[str, object]) -> ConfigError:
+    """The error for a key no row has, with the nearest key or all those beside it."""
+    section, _, leaf = key.rpartition(".")
+    near = [known for known in _ROW if known.rpartition(".")[2] == leaf]
+    near = near or difflib.get_close_matches(leaf, siblings, 1)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(siblings)}"
     hint = f"write it below {section}:" if key in _ROW else hint
     return ConfigError(f"{file}: {key}: unknown key ({hint})")
 
@@ -310,24 +332,29 @@ def _parse(row: Row, value: object, place: str, hint: str) -> object:
         raise ConfigError(f"{place}: {error} (try {hint})") from None
 
 
-def _mapping(value: object, place: str, known: Mapping[str, object]) -> dict[object, object]:
-    if not isinstance(value, dict | None):
-        raise ConfigError(f"{place}: {_shown(value)} is not a mapping (known: {', '.join(known)})")
-    return value or {}
-
-
-def _from_file(file: str, document: object) -> dict[str, object]:
-    """Dotted key → parsed value, of the keys the document has."""
+def _from_file(
+    place: str, document: object, tree: Mapping[str, Any] = _TREE, above: str = ""
+) -> dict[str, object]:
+    """Dotted key → parsed value, of the keys the document has; `place` names it in errors."""
+    switch = tree.get("enabled")
+    if isinstance(document, bool) and switch is not None:
+        return {switch.key: document}
+    if not isinstance(document, dict | None):
+        accepted = "true, false or a mapping" if switch is not None else "a mapping"
+        where = f"{place}: {above[:-1]}" if above else place
+        raise ConfigError(
+            f"{where}: {_shown(document)} is not {accepted} (known: {', '.join(tree)})"
+        )
     values: dict[str, object] = {}
-    for section, body in _mapping(document, file, _SECTIONS).items():
-        if section not in _SECTIONS:
-            raise _unknown(file, _name(section))
-        names = get_type_hints(_SECTIONS[section])
-        for name, value in _mapping(body, f"{file}: {section}", names).items():
-            key = f"{section}.{_name(name)}"
-            if key not in _ROW:
-                raise _unknown(file, key)
-            values[key] = _parse(_ROW[key], value, f"{file}: {key}", _ROW[key].hint())
+    for name, value in (document or {}).items():
+        key = f"{above}{_name(name)}"
+        if not isinstance(name, str) or name not in tree:
+            raise _unknown(place, key, tree)
+        row = tree[name]
+        if isinstance(row, Row):
+            values[key] = _parse(row, value, f"{place}: {key}", row.hint())
+        else:
+            values |= _from_file(place, value, row, f"{key}.")
     return values
 
 
@@ -344,11 +371,19 @@ def load(path: str | None, overrides: Mapping[str, object] = {}) -> Config:
         values |= _from_file(path, _document(path, content))
     for key, value in overrides.items():
         values[_ROW[key].key] = value
-    sections: dict[str, Any] = {
-        name: kind(**{leaf: values[f"{name}.{leaf}"] for leaf in get_type_hints(kind)})
-        for name, kind in _SECTIONS.items()
-    }
-    return Config(**sections)
+    built: Config = _built(Config, _TREE, values)
+    return built
+
+
+def _built(kind: Any, tree: Mapping[str, Any], values: Mapping[str, object]) -> Any:
+    """A dataclass of settings, its own sections included."""
+    kinds = get_type_hints(kind)
+    return kind(
+        **{
+            name: values[part.key] if isinstance(part, Row) else _built(kinds[name], part, values)
+            for name, part in tree.items()
+        }
+    )
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -379,10 +414,19 @@ def overrides(namespace: argparse.Namespace) -> dict[str, object]:
 def example() -> str:
     """The example file: every key, why, and its default."""
     lines = ["# Every key with its default; a key or section left out keeps its default."]
-    for section in _SECTIONS:
-        lines += ["", f"{section}:"]
-        for row in ROWS:
-            name, _, leaf = row.key.partition(".")
-            if name == section:
-                lines += [f"  # {row.why}", f"  {leaf}: {_yaml_text(row.default)}"]
+    for section, tree in _TREE.items():
+        lines += ["", f"{section}:", *_example(tree, "  ")]
     return "\n".join(lines) + "\n"
+
+
+def _example(tree: Mapping[str, Any], indent: str) -> list[str]:
+    lines = []
+    for name, part in tree.items():
+        if isinstance(part, Row):
+            lines += [f"{indent}# {part.why}", f"{indent}{name}: {_yaml_text(part.default)}"]
+        elif list(part) == ["enabled"]:
+            row = part["enabled"]
+            lines += [f"{indent}# {row.why}", f"{indent}{name}: {_yaml_text(row.default)}"]
+        else:
+            lines += [f"{indent}{name}:", *_example(part, indent + "  ")]
+    return lines

@@ -18,13 +18,13 @@ from prometheus_client import (
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
 from nsexporter import __version__, exposition
+from nsexporter.capability import CAPABILITIES
 from nsexporter.catalogue import METRICS
 from nsexporter.collector import Collector
 from nsexporter.columns import Columns
 from nsexporter.config import Config
 from nsexporter.exposition import Family
 from nsexporter.loop import Loop, Published
-from nsexporter.model import Snapshot
 from nsexporter.selfmetrics import Values, families
 from nsexporter.web.server import Response
 
@@ -45,7 +45,7 @@ class Publication:
         self._lock = threading.Lock()
         self._rendered: tuple[int, list[Family]] | None = None
         self._registry = CollectorRegistry()
-        if config.collectors.self:
+        if config.collectors.self.enabled:
             ProcessCollector(registry=self._registry)
             PlatformCollector(registry=self._registry)
             GCCollector(registry=self._registry)
@@ -90,7 +90,7 @@ class Publication:
                 off = {
                     group
                     for group in ("memory", "pids", "pressure", "namespaces")
-                    if not getattr(enabled, group)
+                    if not getattr(enabled, group).enabled
                 }
                 rows = [metric for metric in METRICS if metric.group not in off]
                 rendered = exposition.render(columns, rows)
@@ -118,7 +118,7 @@ class Publication:
                 (key, count) for key, count in sorted(collector.reader.errors.items())
             ],
             "nsexporter_capability": [
-                ((name,), int(ok)) for name, ok in sorted(capabilities(snapshot).items())
+                ((one.name,), int(one.holds(snapshot))) for one in CAPABILITIES
             ],
             "nsexporter_source_info": [
                 (("memory", f"cgroup {snapshot.hierarchy}"), 1),
@@ -128,21 +128,6 @@ class Publication:
             "nsexporter_config_last_reload_successful": [((), int(self.reload_success))],
             "nsexporter_config_last_reload_success_timestamp_seconds": [((), self.reload_time)],
         }
-
-
-def capabilities(snapshot: Snapshot) -> dict[str, bool]:
-    """What the last pass could see: name to whether it could.
-
-    memory: a hierarchy with the memory controller; ns_read: every process's namespaces;
-    host_namespaces: the host's own; pressure: PSI by cgroup; vmstat_oom_kill: the host's total.
-    """
-    return {
-        "memory": snapshot.hierarchy != "none",
-        "ns_read": bool(snapshot.processes) and not snapshot.unread_processes,
-        "host_namespaces": bool(snapshot.host_namespaces),
-        "pressure": any("memory.pressure" in cgroup.files for cgroup in snapshot.cgroups),
-        "vmstat_oom_kill": b"oom_kill" in snapshot.vmstat,
-    }
 
 
 def compressed(chunks: list[bytes]) -> list[bytes]:

@@ -1,0 +1,56 @@
+"""What the exporter may see on a host and what not: one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nsexporter.model import Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capability:
+    """One thing that a pass could see or not.
+
+    `meaning` says what is missing where it does not hold, `mend` what would change that.
+    """
+
+    name: str
+    meaning: str
+    mend: str
+    holds: Callable[[Snapshot], bool]
+
+
+CAPABILITIES: tuple[Capability, ...] = (
+    Capability(
+        name="memory",
+        meaning="No cgroup hierarchy carries the memory controller: no memory metrics.",
+        mend="mount one, or boot without cgroup_disable=memory",
+        holds=lambda snapshot: snapshot.hierarchy != "none",
+    ),
+    Capability(
+        name="ns_read",
+        meaning="Namespaces of other users' processes are not read.",
+        mend="grant CAP_SYS_PTRACE",
+        holds=lambda snapshot: bool(snapshot.processes) and not snapshot.unread_processes,
+    ),
+    Capability(
+        name="host_namespaces",
+        meaning="The host's own namespaces are not known: nothing is told to be in them.",
+        mend="give the host's procfs (--path.procfs)",
+        holds=lambda snapshot: bool(snapshot.host_namespaces),
+    ),
+    Capability(
+        name="pressure",
+        meaning="No pressure stall information by cgroup.",
+        mend="boot with psi=1 and mount cgroup2",
+        holds=lambda snapshot: any("memory.pressure" in one.files for one in snapshot.cgroups),
+    ),
+    Capability(
+        name="vmstat_oom_kill",
+        meaning="The host's total of OOM kills is not known.",
+        mend="use Linux 4.13 or newer, and let /proc/vmstat be read",
+        holds=lambda snapshot: b"oom_kill" in snapshot.vmstat,
+    ),
+)
+"""In the order in which they are shown."""

@@ -1,0 +1,57 @@
+"""One pass, printed or written to a file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+
+from nsexporter.collector import Collector
+from nsexporter.config import Config
+from nsexporter.loop import Loop
+from nsexporter.publication import Publication
+from nsexporter.storage import write_atomically
+
+log = logging.getLogger("nsexporter")
+
+HELP = "make one pass, print the exposition and end"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        default="-",
+        help="write it atomically to FILE (for node_exporter's textfile collector)",
+    )
+    parser.add_argument("--openmetrics", action="store_true", help="OpenMetrics instead of text")
+
+
+def run(config: Config, arguments: argparse.Namespace) -> int:
+    """0 where it was written, 1 where the pass or the writing failed."""
+    collector = Collector(config)
+    loop = Loop(collector)
+    published = loop.once()
+    if published is None:
+        return 1
+    chunks = Publication(loop, collector, config).chunks(
+        published, openmetrics=arguments.openmetrics
+    )
+    output: str = arguments.output
+    if output == "-":
+        try:
+            sys.stdout.buffer.writelines(chunks)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Whoever read it has seen enough. The interpreter would complain at exit otherwise.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    try:
+        write_atomically(Path(output), chunks)
+    except OSError as error:
+        log.error("cannot write %s: %s", output, error)
+        return 1
+    return 0

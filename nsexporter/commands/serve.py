@@ -1,0 +1,80 @@
+"""Serve /metrics until a signal ends it; the default command."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+
+from nsexporter import __version__, logs
+from nsexporter import config as configuration
+from nsexporter.collector import Collector
+from nsexporter.config import Config, ConfigError
+from nsexporter.loop import Loop
+from nsexporter.publication import Publication
+from nsexporter.web.server import Server
+
+log = logging.getLogger("nsexporter")
+
+
+def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int:
+    """Serve until SIGTERM or SIGINT; SIGHUP reads the file again."""
+    wake = threading.Event()
+    received: list[int] = []
+
+    def on_signal(number: int, _: object) -> None:
+        received.append(number)
+        wake.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, on_signal)
+    collector = Collector(config)
+    loop = Loop(collector)
+    publication = Publication(loop, collector, config)
+    try:
+        server = Server(
+            publication,
+            config.web.listen_addresses,
+            telemetry_path=config.web.telemetry_path,
+            max_connections=config.web.max_connections,
+            version=__version__,
+        )
+    except OSError as error:
+        log.error("cannot listen: %s", error)
+        return 1
+    with server:
+        loop.start()
+        server.start()
+        log.info("nsexporter %s listens on %s", __version__, ", ".join(server.addresses))
+        while True:
+            wake.wait()
+            wake.clear()
+            while received:
+                sent = signal.Signals(received.pop(0))
+                if sent != signal.SIGHUP:
+                    log.info("ends on %s", sent.name)
+                    loop.stop(timeout=0.3)
+                    return 0
+                reload(publication, loop, path, overrides)
+
+
+def reload(
+    publication: Publication, loop: Loop, path: str | None, overrides: dict[str, object]
+) -> None:
+    """Read the file again; where it is wrong, the old settings stay."""
+    try:
+        config = configuration.load(path, overrides)
+    except ConfigError as error:
+        log.error("the configuration was not reloaded: %s", error)
+        publication.reload_success = False
+        return
+    if config.web != publication.config.web:
+        log.warning("changes of web.* take effect after a restart")
+    logs.configure(config.log.level, config.log.format)
+    collector = Collector(config)
+    collector.reader.errors = publication.collector.reader.errors
+    publication.collector, publication.config = collector, config
+    publication.reload_success, publication.reload_time = True, time.time()
+    loop.reload(collector)
+    log.info("the configuration was reloaded")
