@@ -36,8 +36,9 @@ check: $(BIN)/ruff ## lint, types, generated documents
 golden: $(BIN)/pytest ## write the golden expositions anew (review them as code)
 	$(BIN)/python -m pytest tests/golden --update-golden
 
-docs: $(BIN)/nsexporter ## write docs/metrics.md from the catalogue
+docs: $(BIN)/nsexporter ## write docs/metrics.md and config.example.yaml from their rows
 	$(BIN)/python -m nsexporter.reference docs/metrics.md
+	$(BIN)/python -c 'from nsexporter import config; print(config.example(), end="")' >config.example.yaml
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
