@@ -20,6 +20,7 @@ ALLOWED = {
     "kernel.parse": set(),
     "kernel.mounts": {"kernel.files", "kernel.parse"},
     "kernel.cgroupfs": {"kernel.files", "kernel.parse", "kernel.mounts"},
+    "kernel.eventfd": set(),
     "kernel.inotify": set(),
     "kernel.procfs": {"kernel.files", "kernel.parse", "model"},
     "containers.identity": {"model"},
