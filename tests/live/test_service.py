@@ -5,14 +5,10 @@ from __future__ import annotations
 import gzip
 import http.client
 import os
-import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from prometheus_client.openmetrics.parser import (
@@ -21,44 +17,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Need
-
-COMMAND = [sys.executable, "-m", "nsexporter"]
-
-
-class Exporter:
-    """A running exporter and how to ask it."""
-
-    def __init__(self, process: subprocess.Popen[str], port: int) -> None:
-        self.process = process
-        self.port = port
-
-    def get(
-        self, path: str = "/metrics", method: str = "GET", **headers: str
-    ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request(
-            method, path, headers={k.replace("_", "-"): v for k, v in headers.items()}
-        )
-        response = connection.getresponse()
-        body = response.read()
-        connection.close()
-        return response.status, {k.lower(): v for k, v in response.getheaders()}, body
-
-
-@contextmanager
-def running(*flags: str) -> Iterator[Exporter]:
-    process = subprocess.Popen(
-        [*COMMAND, "--web.listen-address=127.0.0.1:0", *flags], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        found = re.search(r"127\.0\.0\.1:(\d+)", line)
-        assert found, line
-        yield Exporter(process, int(found[1]))
-    finally:
-        process.kill()
-        process.communicate()
+from tests.live.exporter import COMMAND, running
 
 
 def test_a_scrape_is_read_by_prometheus_clients_parser_in_both_formats() -> None:

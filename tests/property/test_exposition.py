@@ -1,0 +1,117 @@
+"""Whatever the host's names are: what is rendered reads back as what the snapshot says."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as openmetrics_families,
+)
+from prometheus_client.parser import text_string_to_metric_families
+
+from nsexporter import exposition
+from nsexporter.catalogue import METRICS
+from nsexporter.columns import Columns
+from nsexporter.kernel.parse import text_of
+from nsexporter.model import Cgroup, Container, Identity, Snapshot
+
+# Small and hostile: what formats separate, quote and escape with, and bytes that are not UTF-8.
+NAMES = st.text(alphabet="\\\"\n{},=/né '#x\u2028\udcff", min_size=1, max_size=8).map(text_of)
+NUMBERS = st.integers(0, 2**63 - 1).map(lambda n: b"%d" % n)
+LIMITS = st.one_of(NUMBERS, st.sampled_from([b"max", b"9223372036854771712"]))
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    """Some cgroups of one kernel, some of them containers, files present or not."""
+    cgroups = []
+    containers = []
+    for name in draw(st.lists(NAMES, min_size=1, max_size=4, unique=True)):
+        path = f"/{name}"
+        container = None
+        if draw(st.booleans()):
+            container_id = f"{name} of its own"
+            container = Container(
+                container_id=container_id, label_id=container_id, runtime="docker", cgroup=path
+            )
+            containers.append(container)
+        files = {
+            "memory.current": draw(NUMBERS),
+            "memory.max": draw(LIMITS),
+            "memory.events.local": b"max %b\noom_kill %b" % (draw(NUMBERS), draw(NUMBERS)),
+        }
+        for absent in draw(st.sets(st.sampled_from(sorted(files)))):
+            del files[absent]
+        cgroups.append(
+            Cgroup(
+                path=path,
+                parent=-1,
+                identity=Identity(
+                    kind="container" if container else "other",
+                    container_id=container.container_id if container else None,
+                    runtime="docker" if container else None,
+                ),
+                container=container,
+                files=files,
+                stat_keys=(b"anon", b"file"),
+                stat=(draw(NUMBERS), draw(NUMBERS)),
+            )
+        )
+    return Snapshot(
+        timestamp=0.0,
+        duration=0.0,
+        hierarchy="v2",
+        cgroups=tuple(cgroups),
+        containers=tuple(containers),
+        label_ids={one.container_id: one.label_id for one in containers},
+        processes=(),
+        namespaces=(),
+        unread_processes=0,
+        host_namespaces={},
+        namespace_limits={},
+        vmstat={},
+        memory_total=None,
+    )
+
+
+def expected(snapshot: Snapshot) -> dict[tuple[str, str], float]:
+    """(family, cgroup) to value, straight from the files."""
+    values: dict[tuple[str, str], float] = {}
+    for cgroup in snapshot.cgroups:
+        files = cgroup.files
+        if "memory.current" in files:
+            values["usage_bytes", cgroup.path] = float(files["memory.current"])
+        if (limit := files.get("memory.max")) is not None:
+            unlimited = limit == b"max" or int(limit) >= 2**63 - 65536
+            values["limit_bytes", cgroup.path] = float("inf") if unlimited else float(limit)
+        if (events := files.get("memory.events.local")) is not None:
+            words = events.split()
+            values["failcnt_total", cgroup.path] = float(words[1])
+            values["oom_kills_total", cgroup.path] = float(words[3])
+        values["anon_bytes", cgroup.path] = float(cgroup.stat[0])
+    return values
+
+
+@given(snapshots())
+def test_what_is_rendered_reads_back_in_both_formats(snapshot: Snapshot) -> None:
+    families = exposition.render(Columns(snapshot), METRICS)
+    text = b"".join(exposition.text(families)).decode()
+    openmetrics = b"".join(exposition.openmetrics(families)).decode() + "# EOF\n"
+    wanted = expected(snapshot)
+    for parsed in (text_string_to_metric_families(text), openmetrics_families(openmetrics)):
+        samples = [sample for family in parsed for sample in family.samples]
+        assert len(samples) == sum(family.body.count(b"\n") for family in families)
+        shown = {
+            (sample.name.removeprefix("nsexporter_cgroup_memory_"), sample.labels["cgroup"]): (
+                float(sample.value)
+            )
+            for sample in samples
+            if "cgroup" in sample.labels
+        }
+        assert {key: shown.get(key) for key in wanted} == wanted
+        ids = {
+            sample.labels["cgroup"]: sample.labels["container_id"]
+            for sample in samples
+            if sample.name == "nsexporter_container_info"
+        }
+        assert ids == {one.cgroup: one.label_id for one in snapshot.containers}
