@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
 
 from nsexporter import __version__, logs
@@ -17,18 +16,14 @@ from nsexporter.web.server import Server
 
 log = logging.getLogger("nsexporter")
 
+_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+
 
 def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int:
     """Serve until SIGTERM or SIGINT; SIGHUP reads the file again."""
-    wake = threading.Event()
-    received: list[int] = []
-
-    def on_signal(number: int, _: object) -> None:
-        received.append(number)
-        wake.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, on_signal)
+    # Blocked in every thread and fetched by this one: a handler would not run when its signal
+    # comes just before the main thread sleeps in a lock.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     collector = Collector(config)
     loop = Loop(collector)
     publication = Publication(loop, collector, config)
@@ -47,16 +42,11 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
         loop.start()
         server.start()
         log.info("nsexporter %s listens on %s", __version__, ", ".join(server.addresses))
-        while True:
-            wake.wait()
-            wake.clear()
-            while received:
-                sent = signal.Signals(received.pop(0))
-                if sent != signal.SIGHUP:
-                    log.info("ends on %s", sent.name)
-                    loop.stop(timeout=0.3)
-                    return 0
-                reload(publication, loop, path, overrides)
+        while (sent := signal.sigwait(_SIGNALS)) == signal.SIGHUP:
+            reload(publication, loop, path, overrides)
+        log.info("ends on %s", signal.Signals(sent).name)
+        loop.stop(timeout=0.3)
+        return 0
 
 
 def reload(
