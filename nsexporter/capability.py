@@ -52,5 +52,11 @@ CAPABILITIES: tuple[Capability, ...] = (
         mend="use Linux 4.13 or newer, and let /proc/vmstat be read",
         holds=lambda snapshot: b"oom_kill" in snapshot.vmstat,
     ),
+    Capability(
+        name="container_metadata",
+        meaning="State files of a container runtime may not be read: no names, images and pods.",
+        mend="grant CAP_DAC_READ_SEARCH",
+        holds=lambda snapshot: not snapshot.unread_state,
+    ),
 )
 """In the order in which they are shown."""

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from nsexporter.config import Config
+from nsexporter.containers import mapping
 from nsexporter.containers.mapping import ContainerMap
+from nsexporter.containers.sources import cache
 from nsexporter.kernel import mounts, parse
 from nsexporter.kernel.cgroupfs import CgroupTree, Found
 from nsexporter.kernel.files import Reader
@@ -39,7 +41,15 @@ class Collector:
         self.config = config
         self.reader = Reader()
         self.health = Health()
-        self.containers = ContainerMap(config.labels.container_id_length)
+        self.containers = ContainerMap(
+            config.labels.container_id_length,
+            cache(
+                config.path.rootfs,
+                config.metadata.sources,
+                timeout=config.metadata.timeout,
+                allow=config.labels.allow,
+            ),
+        )
         self._procfs = Procfs(self.reader, config.path.procfs)
         self._tree: CgroupTree | None = None
         self._hierarchies: mounts.Hierarchies | None = None
@@ -72,6 +82,7 @@ class Collector:
         pids = [self._pids(one) for one in found]
         identities = self.containers.identities(paths, [bool(some) for some in pids])
         owners = self.containers.containers(paths, identities)
+        pods = mapping.pods(identities, owners)
         cgroup_of = {pid: index for index, some in enumerate(pids) for pid in some}
         processes = []
         for process in scan.processes:
@@ -82,12 +93,15 @@ class Collector:
         cgroups = []
         for one, identity, owner, some in zip(found, identities, owners, pids, strict=True):
             keys, values = self._stat(one)
+            pod_name, pod_namespace = pods.get(mapping.pod_of(identity) or "", ("", ""))
             cgroups.append(
                 Cgroup(
                     path=one.path,
                     parent=one.parent,
                     identity=identity,
                     container=owner,
+                    pod_name=pod_name,
+                    pod_namespace=pod_namespace,
                     files=one.files,
                     stat_keys=keys,
                     stat=values,
@@ -112,6 +126,7 @@ class Collector:
             namespace_limits=limits,
             vmstat=vmstat,
             memory_total=memory_total,
+            unread_state=frozenset(self.containers.metadata.denied),
         )
 
     def _run(self, collector: str, read: Callable[[], T], default: T) -> T:

@@ -70,8 +70,15 @@ class Collectors:
 
 
 @dataclass(frozen=True, slots=True)
+class Metadata:
+    sources: tuple[str, ...]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
 class Labels:
     container_id_length: int
+    allow: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +90,7 @@ class Config:
     log: Log
     collection: Collection
     collectors: Collectors
+    metadata: Metadata
     labels: Labels
 
 
@@ -165,6 +173,9 @@ _PORT = r"(?:[0-5]?[0-9]{1,4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[
 _address = _string("an address such as :10061, 127.0.0.1:10061 or [::1]:10061", f"{_HOST}:{_PORT}")
 
 
+_label_pattern = _string("a label's name", r"[^\0]+")
+
+
 def _regex(value: object) -> str:
     if not isinstance(value, str):
         raise _is_not(value, "a regular expression")
@@ -208,6 +219,9 @@ def _yaml_text(value: object) -> str:
     return str(value) if plain else json.dumps(value)
 
 
+SOURCES = ("docker",)
+"""The sources of metadata there are."""
+
 _CGROUPS = ["^/system[.]slice/"]
 ROWS = (
     Row(key="path.procfs", parse=_path, default="/proc", flag="--path.procfs",
@@ -247,8 +261,15 @@ ROWS = (
             ("self", "What the exporter itself uses."),
         )
     ),
+    Row(key="metadata.sources", parse=_list(_one_of(*SOURCES)), default=list(SOURCES),
+        why="Whose state tells of containers, in the order asked; each only where it is there."),
+    Row(key="metadata.timeout", parse=_duration("1ms"), default="200ms",
+        why="How long a pass waits for what is told of its new containers, all together."),
     Row(key="labels.container_id_length", parse=_integer(12, 64), default=12,
         why="Digits kept of a container ID, 12 (as docker ps shows) to 64 (all)."),
+    Row(key="labels.allow", parse=_list(_label_pattern),
+        default=["com.docker.compose.project", "com.docker.compose.service"],
+        why="Containers' own labels shown in container_info, * standing for any characters."),
 )  # fmt: skip
 _ROW = {row.key: row for row in ROWS}
 

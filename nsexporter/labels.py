@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
+import re
+
 from nsexporter.model import Cgroup, Container
+
+_FOREIGN = re.compile(r"[^a-zA-Z0-9_]")
 
 Pairs = tuple[tuple[str, str], ...]
 
-CGROUP_LABELS = ("cgroup", "container_id")
-"""What every cgroup sample may carry; container_id only on the container's own cgroup."""
+CGROUP_LABELS = ("cgroup", "container_id", "container_name", "pod_name", "pod_namespace")
+"""What every cgroup sample may carry: the container's only on its own cgroup, the pod's on the
+pod's and all below it."""
 
 
 def of_cgroup(cgroup: Cgroup) -> Pairs:
     """Label names and values of a cgroup's samples, none of them empty."""
-    if cgroup.container is None:
+    if cgroup.container is not None:
+        return of_container(cgroup.container)
+    if not cgroup.pod_name:
         return (("cgroup", cgroup.path),)
-    return of_container(cgroup.container)
+    values = (cgroup.path, "", "", cgroup.pod_name, cgroup.pod_namespace)
+    return _without_empty(values)
 
 
 def of_container(container: Container) -> Pairs:
     """The same for the container's own cgroup."""
-    return (("cgroup", container.cgroup), ("container_id", container.label_id))
+    return _without_empty(
+        (
+            container.cgroup,
+            container.label_id,
+            container.name,
+            container.pod_name,
+            container.pod_namespace,
+        )
+    )
+
+
+def of_runtime(container: Container) -> Pairs:
+    """The runtime's own labels that are allowed, as `label_NAME`.
+
+    Characters that Prometheus has not in names become `_`; of two that are the same then, the
+    first by name is kept.
+
+    >>> _label_name("com.docker.compose.project")
+    'label_com_docker_compose_project'
+    """
+    pairs: dict[str, str] = {}
+    for name, value in container.labels:
+        pairs.setdefault(_label_name(name), value)
+    return tuple(pairs.items())
+
+
+def _label_name(name: str) -> str:
+    return "label_" + _FOREIGN.sub("_", name)
+
+
+def _without_empty(values: tuple[str, ...]) -> Pairs:
+    return tuple(pair for pair in zip(CGROUP_LABELS, values, strict=True) if pair[1])
 
 
 def render(pairs: Pairs) -> bytes:

@@ -58,10 +58,19 @@ class Container:
 
     container_id: str  # full
     label_id: str  # as the container_id label shows it
-    runtime: str  # empty where the path does not tell
+    runtime: str  # empty where neither the path nor a source of metadata tells
     pod_uid: str = ""
     qos: str = ""
     cgroup: str  # path
+    # What the runtime's state says; empty or None where it says nothing.
+    name: str = ""
+    pod_name: str = ""
+    pod_namespace: str = ""
+    image: str = ""  # as the container was made from: name with tag or digest
+    image_id: str = ""  # sha256:hex
+    created: float | None = None  # seconds since the epoch
+    restarts: int | None = None
+    labels: tuple[tuple[str, str], ...] = ()  # those that labels.allow lets through, sorted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +86,8 @@ class Cgroup:
     parent: int  # index of the parent in Snapshot.cgroups, -1 for the root
     identity: Identity
     container: Container | None = None  # where this is the container's own cgroup
+    pod_name: str = ""  # of the pod that this cgroup is, or lies in
+    pod_namespace: str = ""
     files: Mapping[str, bytes]
     stat_keys: tuple[bytes, ...] = ()
     stat: tuple[bytes, ...] = ()
@@ -121,3 +132,4 @@ class Snapshot:
     namespace_limits: Mapping[str, int]  # ns_type to /proc/sys/user/max_*_namespaces
     vmstat: Mapping[bytes, bytes]
     memory_total: int | None  # bytes, MemTotal of /proc/meminfo
+    unread_state: frozenset[str] = frozenset()  # sources whose state files may not be read

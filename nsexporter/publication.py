@@ -117,6 +117,10 @@ class Publication:
             "nsexporter_read_errors_total": [
                 (key, count) for key, count in sorted(collector.reader.errors.items())
             ],
+            "nsexporter_metadata_errors_total": [
+                ((name,), count)
+                for name, count in sorted(collector.containers.metadata.errors.items())
+            ],
             "nsexporter_capability": [
                 ((one.name,), int(one.holds(snapshot))) for one in CAPABILITIES
             ],

@@ -20,7 +20,9 @@ Generated from the catalogue by `make docs`; do not edit.
 
 A source that is absent on a host yields no sample: never 0, -1 or a large number. No limit is
 `+Inf`. Every sample of a cgroup has the label `cgroup` (its path in the hierarchy that carries
-memory) and, on a container's own cgroup, `container_id`.
+memory); on a container's own cgroup `container_id` and, where the runtime's state tells,
+`container_name`; on a pod's cgroup and those below it, where that is known, `pod_name` and
+`pod_namespace`.
 """
 
 

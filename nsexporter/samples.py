@@ -41,18 +41,35 @@ def limited_by_info(columns: Columns) -> Samples:
 
 
 def container_info(columns: Columns) -> Samples:
-    """id (runtime://full id), runtime, pod and quality of service of every container."""
+    """id (runtime://full id), runtime, image, pod, quality of service and allowed labels."""
     for container in columns.snapshot.containers:
         yield (
             (
                 *labels.of_container(container),
                 ("id", f"{container.runtime or 'unknown'}://{container.container_id}"),
                 ("runtime", container.runtime),
+                ("image", container.image),
+                ("image_id", container.image_id),
                 ("pod_uid", container.pod_uid),
                 ("qos", container.qos),
+                *labels.of_runtime(container),
             ),
             1,
         )
+
+
+def container_created(columns: Columns) -> Samples:
+    """When every container was made, where its runtime tells."""
+    for container in columns.snapshot.containers:
+        if container.created is not None:
+            yield labels.of_container(container), container.created
+
+
+def container_restarts(columns: Columns) -> Samples:
+    """How often every container was started again, where its runtime tells."""
+    for container in columns.snapshot.containers:
+        if container.restarts is not None:
+            yield labels.of_container(container), container.restarts
 
 
 def host_oom_kills(columns: Columns) -> Samples:

@@ -65,6 +65,12 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
         labels=("collector", "errno"),
     ),
     SelfMetric(
+        name="nsexporter_metadata_errors_total",
+        type="counter",
+        help="Lookups of a container's metadata that a source failed, by source.",
+        labels=("source",),
+    ),
+    SelfMetric(
         name="nsexporter_capability",
         type="gauge",
         help="1 for what the exporter may see on this host, 0 for what it cannot see.",

@@ -64,6 +64,7 @@ def reload(
     logs.configure(config.log.level, config.log.format)
     collector = Collector(config)
     collector.reader.errors = publication.collector.reader.errors
+    collector.containers.metadata.errors.update(publication.collector.containers.metadata.errors)
     publication.collector, publication.config = collector, config
     publication.reload_success, publication.reload_time = True, time.time()
     loop.reload(collector)

@@ -6,15 +6,36 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nsexporter.containers.identity import identify
+from nsexporter.containers.metadata import MetadataCache
+from nsexporter.containers.source import Metadata
 from nsexporter.model import Container, Identity
 
 _OWN = frozenset({"container", "sandbox"})
+_NOTHING = Metadata()
+
+
+def pod_of(identity: Identity) -> str | None:
+    """What names the pod that a cgroup is, or lies in: Kubernetes' uid or podman's id."""
+    return identity.pod_uid or identity.podman_pod
+
+
+def pods(
+    identities: Sequence[Identity], containers: Sequence[Container | None]
+) -> dict[str, tuple[str, str]]:
+    """`pod_of` to the pod's name and namespace, where a container of it tells."""
+    found = {}
+    for identity, container in zip(identities, containers, strict=True):
+        if container is not None and container.pod_name:
+            pod = pod_of(identity) or container.pod_uid
+            found[pod] = (container.pod_name, container.pod_namespace)
+    return found
 
 
 class ContainerMap:
     """Identities by path, kept between passes."""
 
-    def __init__(self, id_length: int) -> None:
+    def __init__(self, id_length: int, metadata: MetadataCache) -> None:
+        self.metadata = metadata
         self._id_length = id_length
         self._known: dict[str, Identity] = {}
 
@@ -45,20 +66,36 @@ class ContainerMap:
     def containers(
         self, paths: Sequence[str], identities: Sequence[Identity]
     ) -> list[Container | None]:
-        """For each cgroup the container whose own cgroup it is."""
-        return [
-            Container(
-                container_id=identity.container_id,
-                label_id=self.label_id(identity.container_id),
-                runtime=identity.runtime or "",
-                pod_uid=identity.pod_uid or "",
-                qos=identity.qos or "",
-                cgroup=path,
-            )
-            if identity.container_id and identity.kind in _OWN
-            else None
+        """For each cgroup the container whose own cgroup it is, with its runtime's metadata."""
+        own = {
+            path: identity
             for path, identity in zip(paths, identities, strict=True)
+            if identity.container_id and identity.kind in _OWN
+        }
+        known = self.metadata.update(own)
+        return [
+            self._container(path, own[path], known.get(path, _NOTHING)) if path in own else None
+            for path in paths
         ]
+
+    def _container(self, path: str, identity: Identity, metadata: Metadata) -> Container:
+        container_id = identity.container_id or ""
+        return Container(
+            container_id=container_id,
+            label_id=self.label_id(container_id),
+            runtime=identity.runtime or metadata.runtime,
+            pod_uid=identity.pod_uid or metadata.pod_uid,
+            qos=identity.qos or "",
+            cgroup=path,
+            name=metadata.name,
+            pod_name=metadata.pod_name,
+            pod_namespace=metadata.pod_namespace,
+            image=metadata.image,
+            image_id=metadata.image_id,
+            created=metadata.created,
+            restarts=metadata.restarts,
+            labels=tuple(sorted(metadata.labels.items())),
+        )
 
     def label_id(self, container_id: str) -> str:
         """A hexadecimal id cut as `docker ps` prints it; a name (LXC, nspawn, ctr) whole."""

@@ -30,6 +30,7 @@ def families(host: Path, root: Path) -> tuple[list[exposition.Family], Collector
                 "path.procfs": str(root / "proc"),
                 "path.sysfs": str(root / "sys"),
                 "path.rootfs": str(root),
+                "metadata.timeout": 30.0,
             },
         )
     )

@@ -14,7 +14,7 @@ from nsexporter import config
 ROOT = pathlib.Path(__file__).parents[2]
 ADDRESS = "an address such as :10061, 127.0.0.1:10061 or [::1]:10061"
 LEAVES = "interval, max_age, max_cgroups, cgroup_allow, cgroup_deny"
-KNOWN = "path, web, log, collection, collectors, labels"
+KNOWN = "path, web, log, collection, collectors, metadata, labels"
 ON, OFF = config.Switch(True), config.Switch(False)
 SYSTEM = '(try ["^/system[.]slice/"])'
 
@@ -263,7 +263,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         log=config.Log("info", "logfmt"),
         collection=config.Collection(15.0, 1.0, 20000, (), ()),
         collectors=config.Collectors(ON, ON, ON, ON, ON),
-        labels=config.Labels(12),
+        metadata=config.Metadata(config.SOURCES, 0.2),
+        labels=config.Labels(12, ("com.docker.compose.project", "com.docker.compose.service")),
     )
 
 

@@ -1,0 +1,165 @@
+"""What runtimes tell of containers, looked up once each and again only when it changes."""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import math
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from nsexporter.containers.source import Metadata, Source
+from nsexporter.containers.state import StateFiles
+from nsexporter.model import Identity
+
+log = logging.getLogger(__name__)
+
+_FIRST_RETRY = 1.0  # seconds
+_LAST_RETRY = 300.0
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one container, and when to ask again."""
+
+    identity: Identity
+    metadata: Metadata | None = None
+    retry: float = math.inf  # on the clock; never while a source has told and nothing changed
+    delay: float = _FIRST_RETRY
+
+
+class MetadataCache:
+    """Metadata of containers by cgroup path.
+
+    Sources are asked in a thread of their own, so that one that hangs costs a pass the timeout
+    at most; what comes later is there for the next pass. `errors` counts failures by source,
+    `denied` has the sources whose state may not be read.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        files: StateFiles,
+        *,
+        timeout: float,
+        allow: Sequence[str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.errors: Counter[str] = Counter({source.name: 0 for source in sources})
+        self.denied: set[str] = set()
+        self._sources = sources
+        self._files = files
+        self._timeout = timeout
+        self._allow = re.compile("|".join(map(fnmatch.translate, allow)) or r"(?!)")
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+        self._condition = threading.Condition()
+        self._asked: dict[str, Identity] = {}
+        self._answers: list[tuple[str, Identity, Metadata | None, bool]] = []
+        self._thread: threading.Thread | None = None
+
+    def update(self, containers: Mapping[str, Identity]) -> Mapping[str, Metadata]:
+        """Cgroup path to what is known of each of `containers`, within the timeout."""
+        known = self._known
+        for gone in known.keys() - containers.keys():
+            del known[gone]
+        now, changed = self._clock(), self._changed()
+        due = {}
+        for path, identity in containers.items():
+            one = known.get(path)
+            if one is None or one.identity != identity:
+                known[path] = _Known(identity)
+            elif one.retry > now and path not in changed:
+                continue
+            due[path] = identity
+        if due:
+            self._ask(due)
+        self._take()
+        return {path: one.metadata for path, one in known.items() if one.metadata is not None}
+
+    def _changed(self) -> set[str]:
+        """The paths of containers of which a state file is not what it was."""
+        stamps = {}
+        changed = set()
+        for path, one in self._known.items():
+            if one.metadata is not None:
+                for name, stamp in one.metadata.files.items():
+                    if name not in stamps:
+                        stamps[name] = self._files.stamp(name)
+                    if stamps[name] != stamp:
+                        changed.add(path)
+        return changed
+
+    def _ask(self, due: Mapping[str, Identity]) -> None:
+        """Have the sources asked, and wait for all answers, or until the timeout."""
+        with self._condition:
+            new = {path: one for path, one in due.items() if path not in self._asked}
+            if not new:
+                return
+            self._asked.update(new)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="metadata", daemon=True)
+                self._thread.start()
+            self._condition.wait_for(lambda: not self._asked, self._timeout)
+
+    def _work(self) -> None:
+        """Ask for each container, then end."""
+        while True:
+            with self._condition:
+                if not self._asked:
+                    self._thread = None
+                    return
+                path, identity = next(iter(self._asked.items()))
+            metadata, failed = self._lookup(identity)
+            with self._condition:
+                self._answers.append((path, identity, metadata, failed))
+                del self._asked[path]
+                self._condition.notify_all()
+
+    def _lookup(self, identity: Identity) -> tuple[Metadata | None, bool]:
+        """The first answer of a source, and whether one before it failed."""
+        failed = False
+        for source in self._sources:
+            if identity.runtime is not None and identity.runtime not in source.runtimes:
+                continue
+            try:
+                metadata = source.lookup(identity)
+            except PermissionError:
+                failed = True
+                if source.name not in self.denied:
+                    log.warning("the state of %s may not be read", source.name)
+                    self.denied.add(source.name)
+                continue
+            except (OSError, ValueError, TypeError, AttributeError) as error:
+                failed = True
+                self.errors[source.name] += 1
+                if self.errors[source.name] == 1:
+                    log.warning("metadata source %s failed: %s", source.name, error)
+                continue
+            if metadata is not None:
+                self.denied.discard(source.name)
+                return metadata, failed
+        return None, failed
+
+    def _take(self) -> None:
+        """Keep the answers that have come."""
+        with self._condition:
+            answers, self._answers = self._answers, []
+        now = self._clock()
+        for path, identity, metadata, failed in answers:
+            one = self._known.get(path)
+            if one is None or one.identity != identity:
+                continue
+            if metadata is None and one.metadata is not None:
+                one.metadata = replace(one.metadata, files={})  # kept, but no longer watched
+            elif metadata is not None:
+                allowed = {k: v for k, v in metadata.labels.items() if self._allow.match(k)}
+                one.metadata = replace(metadata, labels=allowed)
+            if metadata is None or failed:
+                one.retry, one.delay = now + one.delay, min(2 * one.delay, _LAST_RETRY)
+            else:
+                one.retry, one.delay = math.inf, _FIRST_RETRY
