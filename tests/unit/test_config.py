@@ -9,10 +9,10 @@ import pathlib
 
 import pytest
 
-from nsexporter import config
+from nsexporter import config, settings
 
 ROOT = pathlib.Path(__file__).parents[2]
-ADDRESS = "an address such as :10061, 127.0.0.1:10061 or [::1]:10061"
+ADDRESS = "an address such as :10061, localhost:10061, [::1]:10061 or unix:/run/nsexporter.sock"
 LEAVES = "interval, max_age, max_cgroups, cgroup_allow, cgroup_deny"
 KNOWN = "path, web, log, collection, collectors, metadata, labels"
 ON, OFF = config.Switch(True), config.Switch(False)
@@ -270,13 +270,13 @@ def test_the_defaults_are_the_documented_ones() -> None:
 
 def test_the_file_changes_only_the_keys_it_has(tmp_path: pathlib.Path) -> None:
     text = (
-        "collection: {interval: 1m30s, cgroup_deny: [^/user]}\n"
-        'collectors: {self: false}\nweb: {listen_addresses: ["[::1]:0", "localhost:9"]}\n'
+        "collection: {interval: 1m30s, cgroup_deny: [^/user]}\ncollectors: {self: false}\n"
+        'web: {listen_addresses: ["[::1]:0", "localhost:9", "unix:/run/x"]}\n'
     )
     default = config.load(None)
     assert config.load(write(tmp_path, text.encode())) == dataclasses.replace(
         default,
-        web=config.Web(("[::1]:0", "localhost:9"), "/metrics", 128),
+        web=config.Web(("[::1]:0", "localhost:9", "unix:/run/x"), "/metrics", 128),
         collection=config.Collection(90.0, 1.0, 20000, (), ("^/user",)),
         collectors=config.Collectors(ON, ON, ON, ON, OFF),
     )
@@ -374,4 +374,4 @@ def test_the_settings_are_frozen() -> None:
 
 
 def test_the_doctests_hold() -> None:
-    assert doctest.testmod(config).failed == 0
+    assert doctest.testmod(settings).failed == 0
