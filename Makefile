@@ -40,7 +40,13 @@ docs: $(BIN)/nsexporter ## write docs/metrics.md and config.example.yaml from th
 	$(BIN)/python -m nsexporter.reference docs/metrics.md
 	$(BIN)/python -c 'from nsexporter import config; print(config.example(), end="")' >config.example.yaml
 
+bench: $(BIN)/nsexporter ## what a pass and a scrape cost on this machine (root, cc; some minutes)
+	$(BIN)/python -m bench $(ARGS)
+
+bench-compare: $(BIN)/nsexporter ## the same against another revision: make bench-compare REV=v1.0
+	$(BIN)/python -m bench --compare "$(REV)" $(ARGS)
+
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help run test check golden docs clean
+.PHONY: help run test check golden docs bench bench-compare clean
