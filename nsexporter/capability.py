@@ -47,6 +47,12 @@ CAPABILITIES: tuple[Capability, ...] = (
         holds=lambda snapshot: any("memory.pressure" in one.files for one in snapshot.cgroups),
     ),
     Capability(
+        name="v1_soft_limit",
+        meaning="No soft limit is acted on: cgroup2 has none, and newest kernels ignore v1's.",
+        mend="on cgroup2 use memory.low and memory.high",
+        holds=lambda snapshot: snapshot.soft_limit_reclaim,
+    ),
+    Capability(
         name="vmstat_oom_kill",
         meaning="The host's total of OOM kills is not known.",
         mend="use Linux 4.13 or newer, and let /proc/vmstat be read",

@@ -55,6 +55,7 @@ class Collector:
         self._hierarchies: mounts.Hierarchies | None = None
         self._stat_keys: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
         self._allow = [re.compile(pattern) for pattern in config.collection.cgroup_allow]
+        self._soft_limit_reclaim = False
         self._deny = [re.compile(pattern) for pattern in config.collection.cgroup_deny]
 
     def close(self) -> None:
@@ -76,7 +77,10 @@ class Collector:
             host = self._run("namespaces", self._procfs.host_namespaces, {})
             limits = self._run("namespaces", self._procfs.namespace_limits, {})
         vmstat: Mapping[bytes, bytes] = self._run("vmstat", self._vmstat, {})
-        memory_total = self._run("meminfo", self._procfs.memory_total, None)
+        meminfo: Mapping[bytes, int] = self._run("meminfo", self._procfs.meminfo, {})
+        pressure: Mapping[bytes, bytes] = {}
+        if self.config.collectors.pressure.enabled:
+            pressure = self._run("pressure", self._procfs.memory_pressure, {})
 
         paths = [one.path for one in found]
         pids = [self._pids(one) for one in found]
@@ -125,7 +129,10 @@ class Collector:
             host_namespaces=host,
             namespace_limits=limits,
             vmstat=vmstat,
-            memory_total=memory_total,
+            meminfo=meminfo,
+            pressure=pressure,
+            recursive_protection=self._recursive_protection(found),
+            soft_limit_reclaim=self._soft_limit_reclaim,
             unread_state=frozenset(self.containers.metadata.denied),
         )
 
@@ -150,6 +157,11 @@ class Collector:
         if self._tree is None:
             path, enabled = self.config.path, self.config.collectors
             self._hierarchies = mounts.find(self.reader, path.procfs, path.sysfs, path.rootfs)
+            # Linux 7 keeps the files of v1's soft limit and has no longer what acted on it.
+            self._soft_limit_reclaim = (
+                self._hierarchies.version == "v1"
+                and self._procfs.has_symbol(b"_soft_limit_reclaim") is not False
+            )
             self._tree = CgroupTree(
                 self.reader,
                 self._hierarchies,
@@ -184,6 +196,15 @@ class Collector:
                 kept.append(Found(one.path, index[one.parent], one.files, one.procs))
         self.health.dropped = len(found) - len(kept)
         return kept
+
+    def _recursive_protection(self, found: list[Found]) -> bool:
+        """Whether it matters here, and is so."""
+        protected = any(
+            one.files.get(name, b"0") != b"0"
+            for one in found
+            for name in ("memory.min", "memory.low")
+        )
+        return protected and mounts.recursive_protection(self.reader, self.config.path.procfs)
 
     def _pids(self, one: Found) -> tuple[int, ...]:
         if not one.procs:

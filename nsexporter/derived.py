@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from nsexporter.columns import Columns, integers, texts
 
 Column = Sequence[bytes | None]
+Floats = Sequence[float | None]
+Bound = tuple[float, int]
+"""The least value on the way to the root, and the index of the cgroup that has it."""
 
 
 def processes(columns: Columns) -> Column:
@@ -39,56 +42,96 @@ def limits(columns: Columns) -> list[float | None]:
     return integers(columns.limit("memory.limit_in_bytes" if v1 else "memory.max"))
 
 
-def chains(columns: Columns) -> list[list[int]]:
-    """For each cgroup the cgroups whose limits bind it: itself first, then upwards.
-
-    On v1 a cgroup without use_hierarchy is not bound by its parent; its
-    hierarchical_memory_limit is then larger than what the parent's would be.
-    """
-    own = limits(columns)
-    v1 = columns.snapshot.hierarchy == "v1"
-    told = integers(columns.stat(b"hierarchical_memory_limit")) if v1 else [None] * len(own)
-    result: list[list[int]] = []
-    for index, cgroup in enumerate(columns.cgroups):
-        parent = cgroup.parent
-        above = result[parent] if parent >= 0 else []
-        limit = told[index]
-        if limit is not None and limit < math.inf:
-            bound = min((o for i in above if (o := own[i]) is not None), default=math.inf)
-            if limit > bound:
-                above = []
-        result.append([index, *above])
-    return result
-
-
-def effective_limits(columns: Columns) -> list[tuple[float, int] | None]:
-    """The smallest limit on the way to the root and the index of the cgroup that sets it."""
-    own = limits(columns)
-    result: list[tuple[float, int] | None] = []
-    for chain in chains(columns):
-        known = [(limit, i) for i in chain if (limit := own[i]) is not None]
-        # The nearest of equal limits: min() keeps the first, and the chain starts at the leaf.
-        result.append(min(known, key=lambda pair: pair[0]) if known else None)
-    return result
+def effective_limits(columns: Columns) -> list[Bound | None]:
+    """The smallest memory limit on the way to the root."""
+    return _least_upwards(columns, limits(columns))
 
 
 def effective_limit(columns: Columns) -> Column:
-    """The smallest limit from the cgroup to the root, in bytes."""
-    return texts([None if found is None else found[0] for found in effective_limits(columns)])
+    """The smallest memory limit from the cgroup to the root, in bytes."""
+    return _values(effective_limits(columns))
+
+
+def effective_high(columns: Columns) -> Column:
+    """The smallest memory.high from the cgroup to the root, in bytes."""
+    return _values(_least_upwards(columns, integers(columns.limit("memory.high"))))
+
+
+def headrooms(columns: Columns) -> list[Bound | None]:
+    """The least of memory limit less usage on the way to the root."""
+    return _least_upwards(columns, _rooms(limits(columns), usage(columns)))
 
 
 def headroom(columns: Columns) -> Column:
-    """The least of limit less usage from the cgroup to the root, not below 0, in bytes."""
-    own, used = limits(columns), usage(columns)
-    column: list[float | None] = []
-    for chain in chains(columns):
-        rooms = [
-            max(0, limit - use)
-            for i in chain
-            if (limit := own[i]) is not None and (use := used[i]) is not None
-        ]
-        column.append(min(rooms) if rooms else None)
-    return texts(column)
+    """The least of memory limit less usage from the cgroup to the root, not below 0, in bytes."""
+    return _values(headrooms(columns))
+
+
+def memsw_effective_limit(columns: Columns) -> Column:
+    """The smallest limit of memory and swap together (v1) from the cgroup to the root."""
+    return _values(_least_upwards(columns, integers(columns.limit("memory.memsw.limit_in_bytes"))))
+
+
+def memsw_headroom(columns: Columns) -> Column:
+    """The least of memory+swap limit less use (v1) from the cgroup to the root."""
+    used = integers(columns.number("memory.memsw.usage_in_bytes"))
+    allowed = integers(columns.limit("memory.memsw.limit_in_bytes"))
+    return _values(_least_upwards(columns, _rooms(allowed, used)))
+
+
+def swap_effective_limit(columns: Columns) -> Column:
+    """The smallest limit of swap from the cgroup to the root, in bytes.
+
+    v1 limits memory and swap together, so the swap that a cgroup may use depends on the memory
+    that it uses: exact is only that swap is not limited where memory+swap is not.
+    """
+    if columns.snapshot.hierarchy == "v1":
+        return [value if value == b"+Inf" else None for value in memsw_effective_limit(columns)]
+    return _values(_least_upwards(columns, integers(columns.limit("memory.swap.max"))))
+
+
+def swap_headroom(columns: Columns) -> Column:
+    """The least of swap limit less swap used (v2) from the cgroup to the root, in bytes."""
+    used = integers(columns.number("memory.swap.current"))
+    return _values(
+        _least_upwards(columns, _rooms(integers(columns.limit("memory.swap.max")), used))
+    )
+
+
+def _rooms(allowed: Floats, used: Floats) -> list[float | None]:
+    return [
+        None if limit is None or use is None else max(0, limit - use)
+        for limit, use in zip(allowed, used, strict=True)
+    ]
+
+
+def bound_by(columns: Columns) -> list[int]:
+    """For each cgroup the index of the parent whose limits bind it too, -1 where none does.
+
+    On v1 a cgroup without use_hierarchy binds nothing below it. There is none such since Linux
+    commit bef8620cd8e0 ("mm: memcg: deprecate the non-hierarchical mode") (v5.11).
+    """
+    cgroups = columns.cgroups
+    return [
+        -1 if parent >= 0 and cgroups[parent].files.get("memory.use_hierarchy") == b"0" else parent
+        for parent in [cgroup.parent for cgroup in cgroups]
+    ]
+
+
+def _least_upwards(columns: Columns, own: Floats) -> list[Bound | None]:
+    """The least value from each cgroup to the root; of equal ones the nearest."""
+    result: list[Bound | None] = []
+    for index, (value, parent) in enumerate(zip(own, bound_by(columns), strict=True)):
+        above = result[parent] if parent >= 0 else None
+        if value is None or (above is not None and above[0] < value):
+            result.append(above)
+        else:
+            result.append((value, index))
+    return result
+
+
+def _values(bounds: Sequence[Bound | None]) -> Column:
+    return texts([None if bound is None else bound[0] for bound in bounds])
 
 
 def reservation(columns: Columns) -> Column:

@@ -131,5 +131,8 @@ class Snapshot:
     host_namespaces: Mapping[str, int]  # ns_type to inode of the host's, where it could be told
     namespace_limits: Mapping[str, int]  # ns_type to /proc/sys/user/max_*_namespaces
     vmstat: Mapping[bytes, bytes]
-    memory_total: int | None  # bytes, MemTotal of /proc/meminfo
+    meminfo: Mapping[bytes, int]  # /proc/meminfo in bytes, what is no amount of memory left out
+    pressure: Mapping[bytes, bytes]  # /proc/pressure/memory: some, full to microseconds
+    recursive_protection: bool  # cgroup2 is mounted with memory_recursiveprot (cgroup-v2.rst)
+    soft_limit_reclaim: bool  # the kernel acts on v1's soft limits
     unread_state: frozenset[str] = frozenset()  # sources whose state files may not be read

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from nsexporter import derived, labels
-from nsexporter.columns import Columns
+from nsexporter.columns import Columns, seconds
 from nsexporter.labels import Pairs
 
 Samples = Iterable[tuple[Pairs, float | bytes]]
@@ -78,7 +78,21 @@ def host_oom_kills(columns: Columns) -> Samples:
     return [] if kills is None else [((), kills)]
 
 
-def host_memory(columns: Columns) -> Samples:
-    """MemTotal in bytes."""
-    total = columns.snapshot.memory_total
-    return [] if total is None else [((), total)]
+def meminfo(name: bytes) -> Callable[[Columns], Samples]:
+    """One amount of /proc/meminfo, in bytes."""
+
+    def samples(columns: Columns) -> Samples:
+        amount = columns.snapshot.meminfo.get(name)
+        return [] if amount is None else [((), amount)]
+
+    return samples
+
+
+def host_pressure(kind: bytes) -> Callable[[Columns], Samples]:
+    """The host's stall time of one kind, in seconds."""
+
+    def samples(columns: Columns) -> Samples:
+        total = columns.snapshot.pressure.get(kind)
+        return [] if total is None else [((), seconds(total))]
+
+    return samples

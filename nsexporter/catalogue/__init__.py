@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from nsexporter.catalogue.host import HOST_METRICS
+from nsexporter.catalogue.limits import LIMIT_METRICS
 from nsexporter.catalogue.memory import MEMORY_METRICS
 from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
 from nsexporter.catalogue.pids import PIDS_METRICS
+from nsexporter.catalogue.reclaim import RECLAIM_METRICS
 from nsexporter.catalogue.rows import Metric
 
-CGROUP_METRICS: tuple[Metric, ...] = MEMORY_METRICS + PIDS_METRICS
+CGROUP_METRICS: tuple[Metric, ...] = LIMIT_METRICS + RECLAIM_METRICS + MEMORY_METRICS + PIDS_METRICS
 """Rows with a sample for every cgroup."""
 
 METRICS: tuple[Metric, ...] = CGROUP_METRICS + HOST_METRICS + NAMESPACE_METRICS

@@ -56,12 +56,41 @@ HOST_METRICS: tuple[Metric, ...] = (
         group="vmstat",
         since="4.13",
     ),
-    host(
-        "host_memory_bytes",
-        "Memory of the host.",
-        (),
-        samples.host_memory,
-        "/proc/meminfo MemTotal",
-        group="vmstat",
+    *(
+        host(
+            f"host_{name}_bytes",
+            text,
+            (),
+            samples.meminfo(key.encode()),
+            f"/proc/meminfo {key}",
+            group="vmstat",
+            since=since,
+        )
+        for name, text, key, since in (
+            ("memory", "Memory of the host.", "MemTotal", ""),
+            (
+                "memory_available",
+                "Memory that can be had without swapping: what bounds a cgroup with no limit.",
+                "MemAvailable",
+                "3.14",
+            ),
+            ("swap", "Swap of the host.", "SwapTotal", ""),
+            ("swap_free", "Swap of the host that is not used.", "SwapFree", ""),
+        )
+    ),
+    *(
+        host(
+            f"host_memory_pressure_{name}_seconds_total",
+            text,
+            (),
+            samples.host_pressure(kind.encode()),
+            f"/proc/pressure/memory {kind} total",
+            group="pressure",
+            since="4.20",
+        )
+        for name, text, kind in (
+            ("waiting", "Time in which a process of the host waited for memory.", "some"),
+            ("stalled", "Time in which all processes of the host waited for memory.", "full"),
+        )
     ),
 )

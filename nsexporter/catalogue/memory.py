@@ -5,14 +5,12 @@ from __future__ import annotations
 from nsexporter import derived
 from nsexporter.catalogue.rows import (
     Metric,
-    by,
     cgroup,
     derive,
     key,
     limit,
     local_event,
     number,
-    pressure,
     stat,
 )
 
@@ -36,83 +34,6 @@ MEMORY_METRICS: tuple[Metric, ...] = (
         number("memory.max_usage_in_bytes"),
         number("memory.peak"),
         since="5.19 on v2",
-    ),
-    cgroup(
-        "memory_limit_bytes",
-        "Hard limit of the cgroup itself, +Inf where it has none.",
-        limit("memory.limit_in_bytes"),
-        limit("memory.max"),
-    ),
-    cgroup(
-        "memory_effective_limit_bytes",
-        "Smallest hard limit from the cgroup up to the root, +Inf where there is none.",
-        derive("min of memory.limit_in_bytes upwards", derived.effective_limit),
-        derive("min of memory.max upwards", derived.effective_limit),
-    ),
-    cgroup(
-        "memory_headroom_bytes",
-        "Least of limit less usage from the cgroup up to the root: what it may grow before"
-        " reclaim or a kill.",
-        derive("min of limit - usage upwards", derived.headroom),
-        derive("min of memory.max - memory.current upwards", derived.headroom),
-    ),
-    cgroup(
-        "memory_failcnt_total",
-        "Times the hard limit was hit (counted where the limit is, and on v1 not when"
-        " memory+swap has the same limit); v1's can be reset.",
-        number("memory.failcnt"),
-        local_event("max"),
-    ),
-    cgroup(
-        "memory_soft_limit_bytes",
-        "Soft limit, above which pages are reclaimed first when the host runs short, +Inf where"
-        " it has none.",
-        limit("memory.soft_limit_in_bytes"),
-    ),
-    cgroup(
-        "memory_min_bytes",
-        "Memory that is never reclaimed from the cgroup (hard protection).",
-        None,
-        limit("memory.min"),
-        since="4.18",
-    ),
-    cgroup(
-        "memory_low_bytes",
-        "Memory that is reclaimed only when nothing unprotected is left (best-effort protection).",
-        None,
-        limit("memory.low"),
-    ),
-    cgroup(
-        "memory_high_bytes",
-        "Usage above which the cgroup is throttled and reclaimed, +Inf where it has none.",
-        None,
-        limit("memory.high"),
-    ),
-    cgroup(
-        "memory_reservation_bytes",
-        "What --memory-reservation sets: the soft limit on v1 (+Inf: none), memory.low on v2"
-        " (0: none).",
-        derive("memory.soft_limit_in_bytes", derived.reservation),
-        derive("memory.low", derived.reservation),
-    ),
-    cgroup(
-        "memory_reservation_excess_bytes",
-        "Usage above the reservation, what the kernel reclaims first under pressure; only where"
-        " there is a reservation.",
-        derive("memory.usage_in_bytes - memory.soft_limit_in_bytes", derived.reservation_excess),
-        derive("memory.current - memory.low", derived.reservation_excess),
-    ),
-    cgroup(
-        "memory_low_events_total",
-        "Times the cgroup was reclaimed although below memory.low.",
-        None,
-        local_event("low"),
-    ),
-    cgroup(
-        "memory_high_events_total",
-        "Times the cgroup's processes were throttled because usage was above memory.high.",
-        None,
-        local_event("high"),
     ),
     cgroup(
         "memory_oom_events_total",
@@ -151,39 +72,6 @@ MEMORY_METRICS: tuple[Metric, ...] = (
         None,
         number("memory.oom.group"),
         since="4.19",
-    ),
-    by(
-        "memory_scanned_pages_total",
-        "Pages scanned for reclaim, by who scanned (v1 counts none per cgroup).",
-        "by",
-        {
-            who: (None, stat(f"pgscan_{who}"))
-            for who in ("kswapd", "direct", "khugepaged", "proactive")
-        },
-        since="6.0, proactive 6.15",
-    ),
-    by(
-        "memory_reclaimed_pages_total",
-        "Pages reclaimed, by who reclaimed them (v1 counts none per cgroup).",
-        "by",
-        {
-            who: (None, stat(f"pgsteal_{who}"))
-            for who in ("kswapd", "direct", "khugepaged", "proactive")
-        },
-        since="6.0, proactive 6.15",
-    ),
-    by(
-        "memory_refaults_total",
-        "Pages faulted in again soon after they were reclaimed, by kind.",
-        "kind",
-        {
-            kind: (
-                stat(f"total_workingset_refault_{kind}"),
-                stat(f"workingset_refault_{kind}"),
-            )
-            for kind in ("anon", "file")
-        },
-        since="5.9",
     ),
     cgroup(
         "memory_page_faults_total",
@@ -320,11 +208,6 @@ MEMORY_METRICS: tuple[Metric, ...] = (
         number("memory.memsw.usage_in_bytes"),
     ),
     cgroup(
-        "memory_memsw_limit_bytes",
-        "Limit of memory and swap together, +Inf where there is none (v1).",
-        limit("memory.memsw.limit_in_bytes"),
-    ),
-    cgroup(
         "memory_memsw_peak_bytes",
         "Highest use of memory and swap together (v1).",
         number("memory.memsw.max_usage_in_bytes"),
@@ -339,12 +222,6 @@ MEMORY_METRICS: tuple[Metric, ...] = (
         "Swap used by the cgroup and all below it.",
         stat("total_swap"),
         number("memory.swap.current"),
-    ),
-    cgroup(
-        "memory_swap_limit_bytes",
-        "Hard limit of swap, +Inf where there is none (v2).",
-        None,
-        limit("memory.swap.max"),
     ),
     cgroup(
         "memory_swap_peak_bytes",
@@ -366,26 +243,5 @@ MEMORY_METRICS: tuple[Metric, ...] = (
         None,
         key("memory.swap.events", "fail"),
         since="4.18",
-    ),
-    cgroup(
-        "memory_pressure_waiting_seconds_total",
-        "Time in which at least one process waited for memory (PSI some).",
-        pressure("some"),
-        pressure("some"),
-        since="4.20",
-        group="pressure",
-    ),
-    cgroup(
-        "memory_pressure_stalled_seconds_total",
-        "Time in which all processes waited for memory (PSI full).",
-        pressure("full"),
-        pressure("full"),
-        since="4.20",
-        group="pressure",
-    ),
-    cgroup(
-        "memory_swappiness",
-        "How readily anonymous memory is swapped out, 0 to 200 (v1).",
-        number("memory.swappiness"),
     ),
 )

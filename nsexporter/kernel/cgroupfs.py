@@ -104,6 +104,12 @@ class CgroupTree:
         # Files of the same cgroup in another hierarchy: pids on v1, pressure on hybrid hosts.
         self._beside: list[tuple[int, str, tuple[str, ...]]] = []
         self._root = _Node("/", os.open(hierarchies.memory, _DIRECTORY), "/")
+        # Below a root with use_hierarchy every cgroup has it (memory.rst): then nobody else's
+        # needs reading.
+        flag = "memory.use_hierarchy"
+        if memory and not self._v2 and reader.read("memory", flag, self._root.fd) == b"0":
+            self._order += (flag,)
+            self._wanted |= {flag}
         if pids and hierarchies.pids == hierarchies.memory:
             self._wanted |= frozenset(PIDS_FILES)
             self._order += PIDS_FILES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -26,9 +27,7 @@ def find(reader: Reader, procfs: str, sysfs: str, rootfs: str) -> Hierarchies:
     Whether cgroup2 carries memory is asked of its cgroup.controllers: /proc/cgroups lists
     memory as enabled on kernels without CONFIG_MEMCG_V1 too.
     """
-    text = reader.read_all("mounts", f"{procfs}/1/mountinfo") or reader.read_all(
-        "mounts", f"{procfs}/self/mountinfo"
-    )
+    text = _mountinfo(reader, procfs)
     if not text:
         raise ParseError(f"{procfs}/1/mountinfo and {procfs}/self/mountinfo cannot be read")
     mounts = mountinfo(text)
@@ -55,6 +54,22 @@ def find(reader: Reader, procfs: str, sysfs: str, rootfs: str) -> Hierarchies:
     if memory is not None:
         return Hierarchies("v1", memory, pids, unified)
     return Hierarchies("v2" if b"memory" in controllers else "none", unified, pids, unified)
+
+
+def recursive_protection(reader: Reader, procfs: str) -> bool:
+    """Whether cgroup2 is mounted with memory_recursiveprot, which any mount of it may change.
+
+    The flag is the hierarchy's, not the mount's: a container that mounts cgroup2 without it
+    takes it away from the host (cgroup2_reconfigure in kernel/cgroup/cgroup.c).
+    """
+    text = _mountinfo(reader, procfs) or b""
+    return re.search(rb" - cgroup2 \S+ \S*\bmemory_recursiveprot\b", text) is not None
+
+
+def _mountinfo(reader: Reader, procfs: str) -> bytes | None:
+    return reader.read_all("mounts", f"{procfs}/1/mountinfo") or reader.read_all(
+        "mounts", f"{procfs}/self/mountinfo"
+    )
 
 
 def _below(mount_point: str, sysfs: str, rootfs: str) -> str:

@@ -128,12 +128,19 @@ def ns_link(text: str) -> int:
     return int(match[1])
 
 
-def meminfo_total(text: bytes) -> int:
-    """MemTotal of /proc/meminfo in bytes."""
-    match = re.search(rb"^MemTotal:\s+(\d+) kB$", text, re.MULTILINE)
-    if match is None:
+_MEMINFO = re.compile(rb"^([^:\n]+):\s+(\d+) kB$", re.MULTILINE)
+
+
+def meminfo(text: bytes) -> dict[bytes, int]:
+    """The amounts of /proc/meminfo in bytes; its counts of huge pages are left out.
+
+    >>> meminfo(b"MemTotal:       2048 kB\\nHugePages_Total:       0\\n")
+    {b'MemTotal': 2097152}
+    """
+    found = {name: int(kilobytes) * 1024 for name, kilobytes in _MEMINFO.findall(text)}
+    if b"MemTotal" not in found:
         raise ParseError(f"meminfo: no MemTotal in {text[:80]!r}")
-    return int(match[1]) * 1024
+    return found
 
 
 def text_of(name: bytes | str) -> str:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from nsexporter.kernel.files import Reader
-from nsexporter.kernel.parse import ParseError, meminfo_total, ns_link
+from nsexporter.kernel.parse import ParseError, meminfo, ns_link, pressure_totals
 from nsexporter.model import NS_TYPES
 
 LINKS = (*NS_TYPES, "pid_for_children", "time_for_children")
@@ -134,7 +134,25 @@ class Procfs:
         """/proc/vmstat, flat keyed."""
         return self._reader.read_all("vmstat", f"{self._root}/vmstat")
 
-    def memory_total(self) -> int | None:
-        """The host's memory in bytes, None where /proc/meminfo cannot be read."""
+    def meminfo(self) -> dict[bytes, int]:
+        """/proc/meminfo in bytes, empty where it cannot be read."""
         text = self._reader.read_all("meminfo", f"{self._root}/meminfo")
-        return None if text is None else meminfo_total(text)
+        return {} if text is None else meminfo(text)
+
+    def memory_pressure(self) -> dict[bytes, bytes]:
+        """The host's stall times (psi.rst) in microseconds, empty where there is no PSI."""
+        text = self._reader.read_all("pressure", f"{self._root}/pressure/memory")
+        return {} if text is None else pressure_totals(text)
+
+    def has_symbol(self, name: bytes) -> bool | None:
+        """Whether the kernel has a function whose name ends so; None where it does not tell.
+
+        The names of /proc/kallsyms are everybody's to read, its addresses are not.
+        """
+        wanted = name + b"\n"
+        try:
+            with open(f"{self._root}/kallsyms", "rb", buffering=1 << 18) as symbols:
+                return any(line.endswith(wanted) for line in symbols)
+        except OSError as error:
+            self._reader.failed("memory", error)
+            return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import (
@@ -14,6 +16,7 @@ from nsexporter.catalogue import METRICS
 from nsexporter.columns import Columns
 from nsexporter.kernel.parse import text_of
 from nsexporter.model import Cgroup, Container, Identity, Snapshot
+from tests.snapshots import NOTHING
 
 # Small and hostile: what formats separate, quote and escape with, and bytes that are not UTF-8.
 NAMES = st.text(alphabet="\\\"\n{},=/né '#x\u2028\udcff", min_size=1, max_size=8).map(text_of)
@@ -57,20 +60,11 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                 stat=(draw(NUMBERS), draw(NUMBERS)),
             )
         )
-    return Snapshot(
-        timestamp=0.0,
-        duration=0.0,
-        hierarchy="v2",
+    return replace(
+        NOTHING,
         cgroups=tuple(cgroups),
         containers=tuple(containers),
         label_ids={one.container_id: one.label_id for one in containers},
-        processes=(),
-        namespaces=(),
-        unread_processes=0,
-        host_namespaces={},
-        namespace_limits={},
-        vmstat={},
-        memory_total=None,
     )
 
 

@@ -18,7 +18,7 @@ PARSERS: tuple[Callable[[bytes], object], ...] = (
     parse.pressure_totals,
     parse.pids,
     parse.mountinfo,
-    parse.meminfo_total,
+    parse.meminfo,
     parse.text_of,
 )
 FRAGMENTS = (

@@ -91,7 +91,8 @@ def test_names_that_are_not_utf8_read_as_hex() -> None:
     assert parse.text_of("é") == "é"
 
 
-def test_memory_total_is_in_bytes() -> None:
-    assert parse.meminfo_total(b"MemTotal:       24684096 kB\nMemFree: 1 kB\n") == 25276514304
+def test_meminfo_is_in_bytes() -> None:
+    text = b"MemTotal:       24684096 kB\nHugePages_Total:       3\nHugepagesize:    2048 kB\n"
+    assert parse.meminfo(text) == {b"MemTotal": 25276514304, b"Hugepagesize": 2097152}
     with pytest.raises(ParseError):
-        parse.meminfo_total(b"MemFree: 1 kB\n")
+        parse.meminfo(b"MemFree: 1 kB\n")
