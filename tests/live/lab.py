@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nsexporter.kernel import mounts
 from nsexporter.kernel.files import Reader
+from tests.waiting import deadline
 
 
 def memory_root() -> Path | None:
@@ -46,7 +47,7 @@ def tree(root: Path) -> Iterator[Path]:
 def remove(top: Path) -> None:
     """Remove a cgroup and all below it, after its processes were ended."""
     for directory, _, _ in os.walk(bytes(top), topdown=False):
-        deadline = time.monotonic() + 10
+        end = deadline(10)
         while True:
             try:
                 os.rmdir(directory)
@@ -54,7 +55,7 @@ def remove(top: Path) -> None:
             except FileNotFoundError:
                 break
             except OSError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > end:
                     raise
                 time.sleep(0.01)
 
@@ -86,9 +87,9 @@ def process(
 
 def _executed(pid: int, name: str) -> None:
     """Wait until unshare(1) has become, or has forked, the command."""
-    deadline = time.monotonic() + 5
+    end = deadline(5)
     wanted = os.path.basename(name).encode()
-    while time.monotonic() < deadline:
+    while time.monotonic() < end:
         with contextlib.suppress(OSError):
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
             for one in (pid, *children):

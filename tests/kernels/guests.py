@@ -1,0 +1,246 @@
+"""The guests there are, and a run of a command in one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.kernels import images
+
+CHECKOUT = Path(__file__).parents[2]
+# Where the share is in the guest, and the disk that tests may use as swap.
+SHARE = Path("/run/guest")
+SWAP_DEVICE = "/dev/vda"
+# How much longer than on a host things may take: the processor is emulated.
+SLOWNESS = 20
+_BOOT_SECONDS = 90
+_RUN_SECONDS = 1200
+
+# thread=single is 10 % slower than one thread a processor, which hangs in one boot of a hundred.
+# Whether /dev/kvm opens tells nothing about whether a guest boots with it, so it is not used.
+_MACHINE = (
+    *("-accel", "tcg,thread=single", "-cpu", "max,la57=off,smap=off,smep=off"),
+    *("-M", "q35", "-m", "2G", "-smp", "2", "-nodefaults", "-no-user-config"),
+    *("-display", "none", "-no-reboot"),
+)
+_APPEND = (
+    "console=ttyS0 quiet panic=-1 tsc=reliable mitigations=off no5lvl init_on_alloc=0"
+    " apparmor=0 selinux=0"
+)
+_UNIT = f"""\
+[Unit]
+DefaultDependencies=no
+After=basic.target dbus.socket systemd-logind.service
+Requires=basic.target
+Wants=dbus.socket systemd-logind.service
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh {SHARE}/run
+ExecStopPost=busybox poweroff -f
+TimeoutStartSec=infinity
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """A kernel with its command line, and which tests run on it."""
+
+    name: str
+    suite: str  # the release of Debian whose kernel it is
+    cgroup: str  # v1, v2, hybrid
+    systemd: bool = False
+    append: str = "psi=1"
+    tests: tuple[str, ...] = ("tests/live",)
+
+    def command_line(self) -> str:
+        words = f"{_APPEND} {self.append} nsexporter.cgroup={self.cgroup}"
+        if not self.systemd:
+            return words
+        masked = (f"systemd.mask={unit}" for unit in _MASKED)
+        return f"{words} nsexporter.init=systemd systemd.unit=guest.service {' '.join(masked)}"
+
+
+GUESTS = {
+    guest.name: guest
+    for guest in (
+        Guest(name="v2", suite="bookworm", cgroup="v2"),
+        Guest(name="hybrid", suite="bookworm", cgroup="hybrid"),
+        Guest(name="v1", suite="bookworm", cgroup="v1"),
+        Guest(name="v2-trixie", suite="trixie", cgroup="v2"),
+    )
+}
+
+# What takes long in a guest and nothing here needs.
+_MASKED = (
+    "systemd-udevd.service",
+    "systemd-udev-trigger.service",
+    "systemd-modules-load.service",
+    "systemd-random-seed.service",
+    "systemd-sysusers.service",
+    "systemd-hwdb-update.service",
+    "systemd-firstboot.service",
+    "ldconfig.service",
+)
+
+
+class GuestError(Exception):
+    """A guest that did not boot, or ended before its command did."""
+
+
+class Run:
+    """A booted guest, and the files of its share."""
+
+    def __init__(self, process: subprocess.Popen[bytes], share: Path) -> None:
+        self._process = process
+        self._deadline = time.monotonic() + _RUN_SECONDS
+        self.share = share
+
+    def running(self) -> bool:
+        """Whether the guest is up; one that runs for too long is ended."""
+        if time.monotonic() > self._deadline:
+            self._process.kill()
+            self._process.wait()
+        return self._process.poll() is None
+
+    def status(self) -> int | None:
+        """The exit status of the command, None where it has not ended (or the guest died)."""
+        try:
+            return int((self.share / "status").read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def console(self) -> str:
+        """The last lines of the guest's console."""
+        return _tail(self.share / "console")
+
+    def tail(self) -> str:
+        """The last lines of the command's output."""
+        return _tail(self.share / "output")
+
+    def output(self) -> Iterator[bytes]:
+        """What the command writes, as it comes, until the guest has ended."""
+        with open(self.share / "output", "rb") as file:
+            while self.running():
+                if chunk := file.read():
+                    yield chunk
+                else:
+                    time.sleep(0.1)
+            yield file.read()
+
+
+@contextmanager
+def boot(
+    guest: Guest, command: Sequence[str], directory: Path, environment: Mapping[str, str]
+) -> Iterator[Run]:
+    """A guest that runs `command` in the checkout and is then powered off.
+
+    `directory` becomes the share, SHARE in the guest: the command's output, its exit status and
+    what it writes there stay in it, with the console of the guest.
+    """
+    images.check()
+    kernel = images.kernel(guest.suite)
+    shutil.rmtree(directory, ignore_errors=True)
+    (directory / "units").mkdir(parents=True)
+    (directory / "units" / "guest.service").write_text(_UNIT)
+    (directory / "run").write_text(_script(command, environment))
+    (directory / "output").touch()
+    with tempfile.TemporaryDirectory() as scratch:
+        initramfs, disk = Path(scratch) / "initramfs", Path(scratch) / "disk"
+        initramfs.write_bytes(images.initramfs(kernel))
+        with open(disk, "wb") as file:
+            file.truncate(512 << 20)
+        argv = [
+            *("qemu-system-x86_64", *_MACHINE, "-serial", f"file:{directory}/console"),
+            *_shared("root", Path("/"), ",readonly=on,multidevs=remap"),
+            *_shared("share", directory, ""),
+            *("-drive", f"file={disk},format=raw,if=virtio,cache=unsafe"),
+            *("-kernel", str(kernel.directory / "vmlinux"), "-initrd", str(initramfs)),
+            *("-append", guest.command_line()),
+        ]
+        # One boot in some hundred hangs before its init: that is the emulation's fault.
+        process = _started(argv, directory) or _started(argv, directory)
+        if process is None:
+            told = _tail(directory / "qemu") + _tail(directory / "console")
+            raise GuestError(f"{guest.name} did not boot:\n{told}")
+        try:
+            yield Run(process, directory)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _tail(file: Path, lines: int = 30) -> str:
+    return "\n".join(file.read_text("utf-8", "replace").splitlines()[-lines:])
+
+
+def _shared(tag: str, path: Path, options: str) -> tuple[str, ...]:
+    return (
+        *("-fsdev", f"local,id={tag},path={path},security_model=none{options}"),
+        *("-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"),
+    )
+
+
+def _started(argv: list[str], directory: Path) -> subprocess.Popen[bytes] | None:
+    """A guest whose command runs, None where it does not come to that."""
+    with open(directory / "qemu", "wb") as errors:
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
+    deadline = time.monotonic() + _BOOT_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        if (directory / "started").exists():
+            return process
+        time.sleep(0.1)
+    if (directory / "started").exists():
+        return process
+    process.kill()
+    process.wait()
+    return None
+
+
+def _script(command: Sequence[str], environment: Mapping[str, str]) -> str:
+    settings = {
+        "HOME": "/root",
+        "LANG": "C.UTF-8",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "NSEXPORTER_TEST_SLOWNESS": str(SLOWNESS),
+        "NSEXPORTER_TEST_SWAP": SWAP_DEVICE,
+        **environment,
+    }
+    exports = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
+    return (
+        f"{exports}cd {shlex.quote(str(CHECKOUT))}\n"
+        f": >{SHARE}/started\n"
+        f"{shlex.join(command)} >{SHARE}/output 2>&1 </dev/null\n"
+        f"echo $? >{SHARE}/status\n"
+        "sync\n"
+    )
+
+
+def test_command(ids: Sequence[str]) -> list[str]:
+    """The command that runs these tests, by the interpreter that runs this."""
+    return [sys.executable, "-m", "tests.kernels.inside", *ids]
+
+
+def required() -> dict[str, str]:
+    """The suites that must not be skipped, for the guest too."""
+    return {"NSEXPORTER_TEST_REQUIRE": os.environ.get("NSEXPORTER_TEST_REQUIRE", "live")}
+
+
+def reports(run: Run) -> dict[str, dict[str, str]]:
+    """What the guest's tests have told up to now, by their ids."""
+    try:
+        text = (run.share / "reports").read_text()
+    except FileNotFoundError:
+        return {}
+    lines = text.split("\n")[:-1]  # the last one may be half written
+    return {report["id"]: report for report in map(json.loads, lines)}
