@@ -7,7 +7,7 @@ not UTF-8 read `\\xNN`. Numbers stay the kernel's own bytes until arithmetic is 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 NS_TYPES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time")
 """The namespace types as /proc/PID/ns names them (namespaces(7))."""
@@ -113,6 +113,26 @@ class Namespace:
     processes: int  # as lsns(8) counts them
     for_children: int  # processes whose children will be in it, though they are not themselves
     containers: frozenset[str]  # full ids of the containers with a process in it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OomKill:
+    """One kill by an OOM killer, as far as it was told of; None: it was not told.
+
+    `constraint` is memcg (a cgroup's limit), none (the host ran out), cpuset, memory_policy, or
+    unknown where only a counter told.
+    """
+
+    time: float | None  # seconds since the epoch
+    constraint: str
+    pid: int | None = None
+    comm: str | None = None
+    uid: int | None = None
+    oom_memcg: str | None = None  # whose limit was hit
+    task_memcg: str | None = None  # the victim's own cgroup
+    group: str | None = None  # the cgroup all of which was killed (memory.oom.group)
+    sizes: Mapping[str, int] = field(default_factory=dict)  # total-vm, anon-rss, ... in bytes
+    oom_score_adj: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

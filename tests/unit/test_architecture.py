@@ -23,6 +23,8 @@ ALLOWED = {
     "kernel.mounts": {"kernel.files", "kernel.parse"},
     "kernel.cgroupfs": {"kernel.files", "kernel.parse", "kernel.mounts"},
     "kernel.eventfd": set(),
+    "kernel.kmsg": {"kernel.parse"},
+    "kernel.oom_report": {"model"},
     "kernel.inotify": set(),
     "kernel.procfs": {"kernel.files", "kernel.parse", "model"},
     "containers.identity": {"model"},

@@ -1,0 +1,101 @@
+"""The kernel log: /dev/kmsg, a record a read (Documentation/ABI/testing/dev-kmsg)."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nsexporter.kernel.parse import ParseError, text_of
+
+_LARGEST = 8192  # CONSOLE_EXT_LOG_MAX; a smaller buffer than the record is EINVAL
+_HEADER = re.compile(rb"(\d+),(\d+),(\d+),[^;]*;([^\n]*)")
+_ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of the kernel's own (facility 0), its text unescaped."""
+
+    sequence: int
+    microseconds: int  # of the kernel's local clock, since boot, suspension left out
+    text: str
+
+
+def record(raw: bytes) -> Record | None:
+    """A record as read; None where user space wrote it (its facility is not 0).
+
+    >>> record(b"3,425,3389791857,-;Killed process 7 (a\\\\x5cb)\\n SUBSYSTEM=x")
+    Record(sequence=425, microseconds=3389791857, text='Killed process 7 (a\\\\b)')
+    >>> record(b"12,10,1000,-;Out of memory: Killed process 1 (spoofed)")
+    """
+    match = _HEADER.match(raw)
+    if match is None:
+        raise ParseError(f"kmsg: {raw[:80]!r}")
+    priority, sequence, microseconds, text = match.groups()
+    if int(priority) >= 8:
+        return None
+    if b"\\x" in text:
+        text = _ESCAPE.sub(lambda escaped: bytes([int(escaped[1], 16)]), text)
+    return Record(int(sequence), int(microseconds), text_of(text))
+
+
+class Kmsg:
+    """A reader of the kernel log, from its oldest record on.
+
+    OSError where it may not be read: EPERM with kernel.dmesg_restrict and without CAP_SYSLOG.
+    `lost` counts how often the log was overwritten before it was read.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            # Only the first read tells whether reading is allowed on some kernels.
+            os.lseek(self._fd, 0, os.SEEK_SET)
+        except OSError:
+            os.close(self._fd)
+            raise
+        self.lost = 0
+        # The log's clock is not adjusted as CLOCK_MONOTONIC is: see `epoch`.
+        self._boot = time.time() - time.monotonic()
+        self._drained = False
+
+    def fileno(self) -> int:
+        """The descriptor, for poll(2): readable when a record is there."""
+        return self._fd
+
+    def read(self) -> Iterator[Record]:
+        """The kernel's own records that are there, without waiting."""
+        while True:
+            try:
+                raw = os.read(self._fd, _LARGEST)
+            except BlockingIOError:
+                self._drained = True
+                return
+            except BrokenPipeError:  # overwritten; the next read has the oldest that is left
+                self.lost += 1
+                continue
+            if not raw:  # a plain file in the place of the log has an end
+                return
+            found = record(raw)
+            if found is not None:
+                yield found
+
+    def epoch(self, microseconds: int) -> float:
+        """The record's time as seconds since the epoch.
+
+        The log's clock (local_clock()) runs some ppm off, seconds after weeks. A record that
+        came since the log was read to its end is new, and shows by how much.
+        """
+        now = time.time()
+        told = self._boot + microseconds / 1e6
+        if self._drained and abs(now - told) > 1:
+            self._boot += now - told
+            return now
+        return told
+
+    def close(self) -> None:
+        """Close the log."""
+        os.close(self._fd)
