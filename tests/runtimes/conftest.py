@@ -1,0 +1,41 @@
+"""The lab and the runtimes in it, once for all tests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Need
+from tests.runtimes import rig
+
+
+@pytest.fixture(scope="session")
+def lab(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[rig.Lab]:
+    """Namespaces of our own."""
+    need("runtimes", os.geteuid() == 0, "only root can make a mount namespace")
+    wanted = ("unshare", "nsenter", "ip", "busybox")
+    missing = [name for name in wanted if shutil.which(name) is None]
+    need("runtimes", not missing, f"{missing} are not installed")
+    with contextlib.closing(rig.Lab(tmp_path_factory.mktemp("lab"))) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def docker(need: Need, lab: rig.Lab) -> Iterator[rig.Docker]:
+    """A dockerd."""
+    there = shutil.which("dockerd") is not None and shutil.which("docker") is not None
+    need("runtimes", there, "docker is not installed")
+    with contextlib.closing(rig.Docker(lab)) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def podman(need: Need, lab: rig.Lab) -> Iterator[rig.Podman]:
+    """Podman with an image."""
+    need("runtimes", shutil.which("podman") is not None, "podman is not installed")
+    with contextlib.closing(rig.Podman(lab)) as made:
+        yield made
