@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,8 +16,10 @@ from nsexporter.containers.sources import cache
 from nsexporter.kernel import mounts, parse
 from nsexporter.kernel.cgroupfs import CgroupTree, Found
 from nsexporter.kernel.files import Reader
-from nsexporter.kernel.procfs import Procfs, Scan
-from nsexporter.model import NS_TYPES, Cgroup, Namespace, Process, Snapshot
+from nsexporter.kernel.nsfs import Nsfs
+from nsexporter.kernel.procfs import Procfs
+from nsexporter.model import Cgroup, Snapshot
+from nsexporter.namespaces import Namespaces, View
 
 T = TypeVar("T")
 
@@ -51,6 +52,12 @@ class Collector:
             ),
         )
         self._procfs = Procfs(self.reader, config.path.procfs)
+        self._namespaces = Namespaces(
+            self._procfs,
+            Nsfs(self.reader, config.path.procfs),
+            config.collectors.namespaces,
+            time.time,
+        )
         self._tree: CgroupTree | None = None
         self._hierarchies: mounts.Hierarchies | None = None
         self._stat_keys: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
@@ -69,13 +76,6 @@ class Collector:
         started = time.monotonic()
         nothing: list[Found] = []
         found = self._run("cgroups", self._read_cgroups, nothing)
-        scan = Scan([], 0)
-        host: Mapping[str, int] = {}
-        limits: Mapping[str, int] = {}
-        if self.config.collectors.namespaces.enabled:
-            scan = self._run("namespaces", self._procfs.processes, scan)
-            host = self._run("namespaces", self._procfs.host_namespaces, {})
-            limits = self._run("namespaces", self._procfs.namespace_limits, {})
         vmstat: Mapping[bytes, bytes] = self._run("vmstat", self._vmstat, {})
         meminfo: Mapping[bytes, int] = self._run("meminfo", self._procfs.meminfo, {})
         pressure: Mapping[bytes, bytes] = {}
@@ -88,11 +88,12 @@ class Collector:
         owners = self.containers.containers(paths, identities)
         pods = mapping.pods(identities, owners)
         cgroup_of = {pid: index for index, some in enumerate(pids) for pid in some}
-        processes = []
-        for process in scan.processes:
-            index = cgroup_of.get(process.pid, -1)
-            container_id = identities[index].container_id if index >= 0 else None
-            processes.append(Process(process.pid, container_id, index, process.namespaces))
+        container_ids = [identity.container_id for identity in identities]
+        view = View()
+        if self.config.collectors.namespaces.enabled:
+            view = self._run(
+                "namespaces", lambda: self._namespaces.read(cgroup_of, container_ids), view
+            )
         containers = tuple(owner for owner in owners if owner is not None)
         cgroups = []
         for one, identity, owner, some in zip(found, identities, owners, pids, strict=True):
@@ -123,11 +124,12 @@ class Collector:
                 for identity in identities
                 if identity.container_id
             },
-            processes=tuple(processes),
-            namespaces=tuple(_namespaces(processes)),
-            unread_processes=scan.unreadable,
-            host_namespaces=host,
-            namespace_limits=limits,
+            processes=view.processes,
+            namespaces=view.namespaces,
+            unread_processes=view.unread_processes,
+            unread_threads=view.unread_threads,
+            host_namespaces=view.host_namespaces,
+            namespace_limits=view.namespace_limits,
             vmstat=vmstat,
             meminfo=meminfo,
             pressure=pressure,
@@ -229,26 +231,3 @@ class Collector:
 
     def _vmstat(self) -> Mapping[bytes, bytes]:
         return parse.flat_keyed(self._procfs.vmstat() or b"")
-
-
-def _namespaces(processes: list[Process]) -> list[Namespace]:
-    """Every namespace that a process, or only its children to come, is in."""
-    counts: defaultdict[tuple[str, int], int] = defaultdict(int)
-    children: defaultdict[tuple[str, int], int] = defaultdict(int)
-    containers: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
-    for process in processes:
-        links = process.namespaces
-        for ns_type in NS_TYPES:
-            inode = links.get(ns_type)
-            if inode is None:
-                continue
-            counts[ns_type, inode] += 1
-            if process.container_id is not None:
-                containers[ns_type, inode].add(process.container_id)
-            later = links.get(f"{ns_type}_for_children", inode)
-            if later != inode:
-                children[ns_type, later] += 1
-    return [
-        Namespace(*name, counts.get(name, 0), children.get(name, 0), frozenset(containers[name]))
-        for name in sorted(counts.keys() | children.keys())
-    ]

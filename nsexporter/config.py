@@ -60,13 +60,22 @@ class Switch:
 
 
 @dataclass(frozen=True, slots=True)
+class Namespaces:
+    enabled: bool
+    refresh: int
+    threads: bool
+    max_threads: int
+    max_fds: int
+
+
+@dataclass(frozen=True, slots=True)
 class Collectors:
     """A collector each; in the file `memory: false` is short for `memory: {enabled: false}`."""
 
     memory: Switch
     pids: Switch
     pressure: Switch
-    namespaces: Switch
+    namespaces: Namespaces
     self: Switch
 
 
@@ -146,6 +155,14 @@ ROWS = (
             ("self", "What the exporter itself uses."),
         )
     ),
+    Row(key="collectors.namespaces.refresh", parse=integer(1), default=8,
+        why="Passes within which every process is read again; a new one is at once. 1: all."),
+    Row(key="collectors.namespaces.threads", parse=boolean, default=False,
+        why="Look for threads that are in other namespaces than their process."),
+    Row(key="collectors.namespaces.max_threads", parse=integer(1), default=256,
+        why="Threads of a process looked at, with threads: true."),
+    Row(key="collectors.namespaces.max_fds", parse=integer(0), default=2000,
+        why="Descriptors looked at in a pass for namespaces they keep, in turn; 0: none."),
     Row(key="metadata.sources", parse=list_of(one_of(*SOURCES)), default=list(SOURCES),
         why="Whose state tells of containers, in the order asked; each only where it is there."),
     Row(key="metadata.timeout", parse=duration("1ms"), default="200ms",

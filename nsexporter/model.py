@@ -104,15 +104,29 @@ class Process:
     namespaces: Mapping[str, int]  # /proc/PID/ns name, *_for_children included, to inode
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Namespace:
-    """One namespace that at least one process is in."""
+    """One namespace: who is in it, what keeps it, whose it is.
+
+    None where the kernel gives no answer: the type has no parent, the parent or owner is outside
+    what the exporter may see, or the namespace could not be opened.
+    """
 
     ns_type: str
     inode: int
     processes: int  # as lsns(8) counts them
-    for_children: int  # processes whose children will be in it, though they are not themselves
-    containers: frozenset[str]  # full ids of the containers with a process in it
+    for_children: int = 0  # processes whose children will be in it, not being so themselves
+    threads: int = 0  # in it while their process's first thread is in another one
+    cgroups: frozenset[int] = frozenset()  # of its processes; -1 where no cgroup.procs named one
+    containers: frozenset[str] = frozenset()  # full ids of the containers with a process in it
+    held_by: str = "process"  # process, mount, fd, child; empty where that was not seen
+    path: str = ""  # a mount point, or /proc/PID/fd/N where only that keeps it
+    owner: int | None = None  # inode of the user namespace that owns it
+    parent: int | None = None  # inode of the pid or user namespace above it
+    owner_uid: int | None = None  # who made the user namespace, itself or its owner
+    depth: int | None = None  # of a pid or user namespace below the topmost one
+    uid_map: tuple[tuple[int, int, int], ...] = ()  # first inside, first outside, how many
+    without_process_since: float | None = None  # seconds since the epoch, as seen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +162,7 @@ class Snapshot:
     processes: tuple[Process, ...]
     namespaces: tuple[Namespace, ...]
     unread_processes: int  # whose namespaces may not be read
+    unread_threads: int = 0  # left out by collectors.namespaces.max_threads
     host_namespaces: Mapping[str, int]  # ns_type to inode of the host's, where it could be told
     namespace_limits: Mapping[str, int]  # ns_type to /proc/sys/user/max_*_namespaces
     vmstat: Mapping[bytes, bytes]

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping
 
 from nsexporter import labels
 from nsexporter.columns import Columns
 from nsexporter.labels import Pairs
-from nsexporter.model import NS_TYPES, Snapshot
+from nsexporter.model import NS_TYPES, Container, Namespace, Snapshot
 from nsexporter.samples import Samples
+
+_KEPT_BY_CHILDREN = ("pid", "user")
+_DAY = 86_400.0
 
 
 def namespaces(columns: Columns) -> Samples:
     """How many namespaces of each type have a process."""
-    counts = dict.fromkeys(NS_TYPES, 0)
-    for namespace in columns.snapshot.namespaces:
-        if namespace.processes:
-            counts[namespace.ns_type] += 1
-    # A type that no process has a link of is one that this kernel does not have, or that we
-    # may not read: absent, not 0.
-    return [(_type(ns_type), count) for ns_type, count in counts.items() if count]
+    return _counts(
+        columns.snapshot, lambda namespace: bool(namespace.processes or namespace.threads)
+    )
 
 
 def namespaces_limit(columns: Columns) -> Samples:
@@ -28,20 +27,88 @@ def namespaces_limit(columns: Columns) -> Samples:
     return [(_type(t), limit) for t, limit in columns.snapshot.namespace_limits.items()]
 
 
-def namespace_info(columns: Columns) -> Samples:
-    """The scope of every namespace: host, container, shared (of several containers), other."""
-    host = columns.snapshot.host_namespaces
+def namespaces_limit_used_ratio(columns: Columns) -> Samples:
+    """All namespaces of each type, whoever made them, by the limit of one user."""
+    limits = columns.snapshot.namespace_limits
+    for ns_type, count in Counter(n.ns_type for n in columns.snapshot.namespaces).items():
+        if limits.get(ns_type):
+            yield _type(ns_type), count / limits[ns_type]
+
+
+def namespaces_without_process(columns: Columns) -> Samples:
+    """How many of each type are kept by each thing that can keep them, 0 included."""
+    counts = {
+        (ns_type, held_by): 0
+        for ns_type in _types(columns.snapshot)
+        for held_by in ("mount", "fd", *(("child",) if ns_type in _KEPT_BY_CHILDREN else ()))
+    }
     for namespace in columns.snapshot.namespaces:
-        if host.get(namespace.ns_type) == namespace.inode:
-            scope = "host"
-        else:
-            scope = ("other", "container", "shared")[min(2, len(namespace.containers))]
-        yield (*_ns(namespace.ns_type, namespace.inode), ("scope", scope)), 1
+        if namespace.without_process_since is not None:
+            key = (namespace.ns_type, namespace.held_by)
+            counts[key] = counts.get(key, 0) + 1
+    for (ns_type, held_by), count in counts.items():
+        yield (*_type(ns_type), ("held_by", held_by)), count
+
+
+def namespaces_without_process_for_day(columns: Columns) -> Samples:
+    """How many of each type have been seen without a process for longer than a day."""
+    snapshot = columns.snapshot
+    return _counts(
+        snapshot,
+        lambda namespace: (
+            namespace.without_process_since is not None
+            and snapshot.timestamp - namespace.without_process_since > _DAY
+        ),
+    )
+
+
+def namespace_without_process_since(columns: Columns) -> Samples:
+    """When a namespace was first seen without a process, of those that are."""
+    for one in columns.snapshot.namespaces:
+        if one.without_process_since is not None:
+            yield _ns(one.ns_type, one.inode), one.without_process_since
+
+
+def namespace_info(columns: Columns) -> Samples:
+    """scope, what keeps it, where it is mounted, whose it is, of every namespace."""
+    pods = _pods(columns.snapshot)
+    for one in columns.snapshot.namespaces:
+        yield (
+            (
+                *_ns(one.ns_type, one.inode),
+                ("scope", _scope(one, columns.snapshot, pods)),
+                ("held_by", one.held_by),
+                ("path", one.path),
+                ("owner_ns_inode", _text(one.owner)),
+                ("parent_ns_inode", _text(one.parent)),
+                ("owner_uid", _text(one.owner_uid)),
+            ),
+            1,
+        )
+
+
+def namespace_depth(columns: Columns) -> Samples:
+    """Levels below the topmost, of every PID and user namespace."""
+    for one in columns.snapshot.namespaces:
+        if one.depth is not None:
+            yield _ns(one.ns_type, one.inode), one.depth
+
+
+def user_namespace_mapped_uids(columns: Columns) -> Samples:
+    """The size of the uid map of every user namespace with a process that has one."""
+    for one in columns.snapshot.namespaces:
+        if one.uid_map:
+            yield _ns(one.ns_type, one.inode), sum(count for _, _, count in one.uid_map)
 
 
 def namespace_processes(columns: Columns) -> Samples:
     """Processes of every namespace."""
     return [(_ns(n.ns_type, n.inode), n.processes) for n in columns.snapshot.namespaces]
+
+
+def namespace_threads(columns: Columns) -> Samples:
+    """Threads whose process is in another one, where there are any."""
+    return [(_ns(n.ns_type, n.inode), n.threads) for n in columns.snapshot.namespaces if n.threads]
 
 
 def namespace_for_children(columns: Columns) -> Samples:
@@ -70,9 +137,9 @@ def host_namespace_containers(columns: Columns) -> Samples:
 
 def container_namespace_info(columns: Columns) -> Samples:
     """Every namespace that a container has a process in."""
-    for pairs, ns_type, inodes in _by_container(columns.snapshot):
+    for container, ns_type, inodes in _by_container(columns.snapshot):
         for inode in sorted(inodes):
-            yield (*pairs, *_ns(ns_type, inode)), 1
+            yield (*labels.of_container(container), *_ns(ns_type, inode)), 1
 
 
 def container_namespace_peers(columns: Columns) -> Samples:
@@ -80,17 +147,54 @@ def container_namespace_peers(columns: Columns) -> Samples:
     members: dict[tuple[str, int], frozenset[str]] = {
         (n.ns_type, n.inode): n.containers for n in columns.snapshot.namespaces
     }
-    for pairs, ns_type, inodes in _by_container(columns.snapshot):
+    for container, ns_type, inodes in _by_container(columns.snapshot):
         peers = frozenset().union(*(members[ns_type, inode] for inode in inodes))
-        yield (*pairs, ("ns_type", ns_type)), len(peers) - 1
+        yield (*labels.of_container(container), ("ns_type", ns_type)), len(peers) - 1
+
+
+def container_namespace_peers_outside_pod(columns: Columns) -> Samples:
+    """Peers that are not of the container's own pod, in namespaces other than the host's."""
+    snapshot = columns.snapshot
+    host = snapshot.host_namespaces
+    pods = _pods(snapshot)
+    members = {(n.ns_type, n.inode): n.containers for n in snapshot.namespaces}
+    for container, ns_type, inodes in _by_container(snapshot):
+        if ns_type in host:
+            own = container.container_id
+            peers = frozenset[str]().union(
+                *(members[ns_type, inode] for inode in inodes if inode != host[ns_type])
+            )
+            strangers = sum(
+                1 for peer in peers if peer != own and not (pods[own] and pods[own] == pods[peer])
+            )
+            yield (*labels.of_container(container), ("ns_type", ns_type)), strangers
+
+
+def container_root_is_host_root(columns: Columns) -> Samples:
+    """Whether uid 0 of a container's user namespace is uid 0 of the host."""
+    snapshot = columns.snapshot
+    host = snapshot.host_namespaces.get("user")
+    maps = {n.inode: n.uid_map for n in snapshot.namespaces if n.ns_type == "user"}
+    for container, ns_type, inodes in _by_container(snapshot):
+        if ns_type == "user":
+            known = [maps[inode] for inode in inodes if maps[inode]]
+            root = host in inodes or any(line[:2] == (0, 0) for one in known for line in one)
+            if root or len(known) == len(inodes):
+                yield labels.of_container(container), int(root)
 
 
 def container_host_namespace(columns: Columns) -> Samples:
     """Whether a container is in the host's namespace, where that one is known."""
     host = columns.snapshot.host_namespaces
-    for pairs, ns_type, inodes in _by_container(columns.snapshot):
+    for container, ns_type, inodes in _by_container(columns.snapshot):
         if ns_type in host:
-            yield (*pairs, ("ns_type", ns_type)), int(host[ns_type] in inodes)
+            pairs = (*labels.of_container(container), ("ns_type", ns_type))
+            yield pairs, int(host[ns_type] in inodes)
+
+
+def unread_threads(columns: Columns) -> Samples:
+    """Threads beyond collectors.namespaces.max_threads."""
+    return [((), columns.snapshot.unread_threads)]
 
 
 def unread_processes(columns: Columns) -> Samples:
@@ -98,19 +202,64 @@ def unread_processes(columns: Columns) -> Samples:
     return [((), columns.snapshot.unread_processes)]
 
 
-def _by_container(snapshot: Snapshot) -> Iterator[tuple[Pairs, str, set[int]]]:
-    """For each container and type, the container's labels and the inodes it is in."""
+def _scope(namespace: Namespace, snapshot: Snapshot, pods: Mapping[str, str]) -> str:
+    """host, container, pod, shared (of several containers), service or other."""
+    if snapshot.host_namespaces.get(namespace.ns_type) == namespace.inode:
+        return "host"
+    if namespace.containers:
+        if len(namespace.containers) == 1:
+            return "container"
+        of = {pods[container_id] for container_id in namespace.containers}
+        return "pod" if len(of) == 1 and of != {""} else "shared"
+    kinds = {
+        snapshot.cgroups[index].identity.kind if index >= 0 else "" for index in namespace.cgroups
+    }
+    return "service" if kinds == {"service"} else "other"
+
+
+def _pods(snapshot: Snapshot) -> dict[str, str]:
+    """For each container id its pod: a Kubernetes pod uid or podman's pod id, or empty."""
+    pods: dict[str, str] = {}
+    for cgroup in snapshot.cgroups:
+        identity = cgroup.identity
+        if identity.container_id:
+            known = pods.get(identity.container_id)
+            pods[identity.container_id] = known or identity.pod_uid or identity.podman_pod or ""
+    return pods
+
+
+def _by_container(snapshot: Snapshot) -> Iterator[tuple[Container, str, set[int]]]:
+    """For each container and type the inodes it is in."""
     inodes: Mapping[str, Mapping[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for namespace in snapshot.namespaces:
         for container_id in namespace.containers:
             inodes[container_id][namespace.ns_type].add(namespace.inode)
     for container in snapshot.containers:
         if container.container_id in inodes:
-            pairs = labels.of_container(container)
             for ns_type in NS_TYPES:
                 found = inodes[container.container_id].get(ns_type)
                 if found:
-                    yield pairs, ns_type, found
+                    yield container, ns_type, found
+
+
+def _types(snapshot: Snapshot) -> list[str]:
+    """The types that this kernel has and that could be read."""
+    there = {namespace.ns_type for namespace in snapshot.namespaces}
+    return [ns_type for ns_type in NS_TYPES if ns_type in there]
+
+
+def _counts(snapshot: Snapshot, counted: Callable[[Namespace], bool]) -> Samples:
+    """How many namespaces of each type are counted. A type of which nothing was seen is one that
+    this kernel does not have, or that may not be read: absent, not 0.
+    """
+    counts = dict.fromkeys(_types(snapshot), 0)
+    for namespace in snapshot.namespaces:
+        counts[namespace.ns_type] += counted(namespace)
+    return [(_type(ns_type), count) for ns_type, count in counts.items()]
+
+
+def _text(number: int | None) -> str:
+    return "" if number is None else str(number)
 
 
 def _type(ns_type: str) -> Pairs:

@@ -9,7 +9,8 @@ from nsexporter.labels import CGROUP_LABELS
 NAMESPACE_METRICS: tuple[Metric, ...] = (
     host(
         "namespaces",
-        "Namespaces that at least one process is in.",
+        "Namespaces that at least one process is in; one changed by setns shows within"
+        " collectors.namespaces.refresh passes (8), a new process's at once.",
         ("ns_type",),
         sharing.namespaces,
         "/proc/PID/ns",
@@ -23,11 +24,72 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         since="4.9",
     ),
     host(
+        "namespaces_limit_used_ratio",
+        "All namespaces of the type, whoever made them, by the limit of one user: no user is"
+        " nearer to the limit than this.",
+        ("ns_type",),
+        sharing.namespaces_limit_used_ratio,
+        "/proc/PID and /proc/sys/user/max_*_namespaces",
+        since="4.9",
+    ),
+    host(
+        "namespaces_without_process",
+        "Namespaces that no process is in, by what keeps them: mount (a bind mount in any mount"
+        " namespace), fd (an open descriptor; collectors.namespaces.max_fds of the host's are"
+        " looked at in a pass, in turn), child (a namespace that it is the parent or owner of),"
+        " process (for its children).",
+        ("ns_type", "held_by"),
+        sharing.namespaces_without_process,
+        "/proc/PID/mountinfo, /proc/PID/fd, NS_GET_PARENT, NS_GET_USERNS",
+    ),
+    host(
+        "namespaces_without_process_for_day",
+        "Namespaces that no process has been in for longer than a day, as far as was seen since the"
+        " exporter's start.",
+        ("ns_type",),
+        sharing.namespaces_without_process_for_day,
+        "/proc/PID/mountinfo, /proc/PID/fd, NS_GET_PARENT, NS_GET_USERNS",
+    ),
+    host(
+        "namespace_without_process_since_timestamp_seconds",
+        "When the namespace was first seen without a process, of those that no process is in.",
+        ("ns_type", "ns_inode"),
+        sharing.namespace_without_process_since,
+        "/proc/PID/mountinfo, /proc/PID/fd, NS_GET_PARENT, NS_GET_USERNS",
+    ),
+    host(
         "namespace_info",
-        "What a namespace is: whether it is the host's, or whose processes are in it; 1.",
-        ("ns_type", "ns_inode", "scope"),
+        "What a namespace is: scope (host, container, pod, shared, service, other), held_by"
+        " (process, mount, fd, child), path (a mount point, or the fd where only that keeps it),"
+        " the user namespace that owns it and who made that, the PID or user namespace above it;"
+        " 1.",
+        (
+            "ns_type",
+            "ns_inode",
+            "scope",
+            "held_by",
+            "path",
+            "owner_ns_inode",
+            "parent_ns_inode",
+            "owner_uid",
+        ),
         sharing.namespace_info,
-        "/proc/PID/ns",
+        "/proc/PID/ns, /proc/PID/mountinfo, /proc/PID/fd, ioctl_nsfs",
+    ),
+    host(
+        "namespace_depth",
+        "Levels of a PID or user namespace below the initial one.",
+        ("ns_type", "ns_inode"),
+        sharing.namespace_depth,
+        "NS_GET_PARENT",
+        since="4.9",
+    ),
+    host(
+        "user_namespace_mapped_uids",
+        "User IDs that the user namespace maps, of those that a process is in.",
+        ("ns_type", "ns_inode"),
+        sharing.user_namespace_mapped_uids,
+        "/proc/PID/uid_map",
     ),
     host(
         "namespace_processes",
@@ -35,6 +97,14 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         ("ns_type", "ns_inode"),
         sharing.namespace_processes,
         "/proc/PID/ns",
+    ),
+    host(
+        "namespace_threads",
+        "Threads in the namespace whose process is in another one; only where there is one, and"
+        " with collectors.namespaces.threads.",
+        ("ns_type", "ns_inode"),
+        sharing.namespace_threads,
+        "/proc/PID/task/TID/ns",
     ),
     host(
         "namespace_for_children_processes",
@@ -75,6 +145,21 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         "/proc/PID/ns and cgroup.procs",
     ),
     host(
+        "container_namespace_peers_outside_pod",
+        "Other containers with a process in a namespace that the container is in, without those of"
+        " its own pod and without the host's namespace (container_host_namespace tells of that).",
+        (*CGROUP_LABELS, "ns_type"),
+        sharing.container_namespace_peers_outside_pod,
+        "/proc/PID/ns and cgroup.procs",
+    ),
+    host(
+        "container_root_is_host_root",
+        "1 where user ID 0 in the container is user ID 0 of the host, else 0.",
+        CGROUP_LABELS,
+        sharing.container_root_is_host_root,
+        "/proc/PID/ns/user and /proc/PID/uid_map",
+    ),
+    host(
         "container_host_namespace",
         "1 where a process of the container is in the host's own namespace, else 0.",
         (*CGROUP_LABELS, "ns_type"),
@@ -83,9 +168,17 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
     ),
     host(
         "namespace_unread_processes",
-        "Processes whose namespaces may not be read (CAP_SYS_PTRACE is missing).",
+        "Processes whose namespaces may not be read (CAP_SYS_PTRACE is missing), or that the mount"
+        " option hidepid hides.",
         (),
         sharing.unread_processes,
         "/proc/PID/ns",
+    ),
+    host(
+        "namespace_unread_threads",
+        "Threads that were not looked at: beyond collectors.namespaces.max_threads of a process.",
+        (),
+        sharing.unread_threads,
+        "/proc/PID/task",
     ),
 )

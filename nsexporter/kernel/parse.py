@@ -128,6 +128,19 @@ def ns_link(text: str) -> int:
     return int(match[1])
 
 
+def uid_map(text: bytes) -> tuple[tuple[int, int, int], ...]:
+    """First ID inside, first ID outside and how many of each line (user_namespaces(7)).
+
+    >>> uid_map(b"         0     100000      65536\\n")
+    ((0, 100000, 65536),)
+    """
+    words = text.split()
+    if len(words) % 3 or (words and not b"".join(words).isdigit()):
+        raise ParseError(f"{text[:80]!r} is not a uid_map")
+    numbers = [int(word) for word in words]
+    return tuple(zip(numbers[0::3], numbers[1::3], numbers[2::3], strict=True))
+
+
 _MEMINFO = re.compile(rb"^([^:\n]+):\s+(\d+) kB$", re.MULTILINE)
 
 
