@@ -11,7 +11,7 @@ from typing import Protocol
 
 from nsexporter import __version__, logs
 from nsexporter import config as configuration
-from nsexporter.commands import dump
+from nsexporter.commands import check_config, doctor, dump, lsns, metrics, ps
 from nsexporter.commands.serve import serve
 from nsexporter.config import Config, ConfigError
 
@@ -30,7 +30,14 @@ class Command(Protocol):
         """Do it; the exit status."""
 
 
-COMMANDS: dict[str, Command] = {"dump": dump}
+COMMANDS: dict[str, Command] = {
+    "dump": dump,
+    "ps": ps,
+    "lsns": lsns,
+    "doctor": doctor,
+    "check-config": check_config,
+    "metrics": metrics,
+}
 
 
 def parser() -> argparse.ArgumentParser:

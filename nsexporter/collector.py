@@ -16,6 +16,7 @@ from nsexporter.containers.sources import cache
 from nsexporter.kernel import mounts, parse
 from nsexporter.kernel.cgroupfs import CgroupTree, Found
 from nsexporter.kernel.files import Reader
+from nsexporter.kernel.host import host
 from nsexporter.kernel.nsfs import Nsfs
 from nsexporter.kernel.procfs import Procfs
 from nsexporter.model import Cgroup, Snapshot
@@ -42,6 +43,7 @@ class Collector:
         self.config = config
         self.reader = Reader()
         self.health = Health()
+        self.host = host(self.reader, config.path.rootfs)
         self.containers = ContainerMap(
             config.labels.container_id_length,
             cache(
@@ -59,7 +61,7 @@ class Collector:
             time.time,
         )
         self._tree: CgroupTree | None = None
-        self._hierarchies: mounts.Hierarchies | None = None
+        self.hierarchies: mounts.Hierarchies | None = None
         self._stat_keys: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
         self._allow = [re.compile(pattern) for pattern in config.collection.cgroup_allow]
         self._soft_limit_reclaim = False
@@ -116,7 +118,7 @@ class Collector:
         return Snapshot(
             timestamp=time.time(),
             duration=time.monotonic() - started,
-            hierarchy=self._hierarchies.version if self._hierarchies else "none",
+            hierarchy=self.hierarchies.version if self.hierarchies else "none",
             cgroups=tuple(cgroups),
             containers=containers,
             label_ids={
@@ -158,15 +160,15 @@ class Collector:
     def _read_cgroups(self) -> list[Found]:
         if self._tree is None:
             path, enabled = self.config.path, self.config.collectors
-            self._hierarchies = mounts.find(self.reader, path.procfs, path.sysfs, path.rootfs)
+            self.hierarchies = mounts.find(self.reader, path.procfs, path.sysfs, path.rootfs)
             # Linux 7 keeps the files of v1's soft limit and has no longer what acted on it.
             self._soft_limit_reclaim = (
-                self._hierarchies.version == "v1"
+                self.hierarchies.version == "v1"
                 and self._procfs.has_symbol(b"_soft_limit_reclaim") is not False
             )
             self._tree = CgroupTree(
                 self.reader,
-                self._hierarchies,
+                self.hierarchies,
                 memory=enabled.memory.enabled,
                 pids=enabled.pids.enabled,
                 pressure=enabled.pressure.enabled,

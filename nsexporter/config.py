@@ -35,6 +35,7 @@ class Web:
     listen_addresses: tuple[str, ...]
     telemetry_path: str
     max_connections: int
+    disable_status_page: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +131,8 @@ ROWS = (
         why="URL path of the metrics."),
     Row(key="web.max_connections", parse=integer(1), default=128,
         why="Connections served at once, so that slow clients cannot use up descriptors."),
+    Row(key="web.disable_status_page", parse=boolean, default=False,
+        flag="--web.disable-status-page", why="Serve no status page at /, for people."),
     Row(key="log.level", parse=one_of("debug", "info", "warning", "error"), default="info",
         flag="--log.level", why="Least severity logged: debug, info, warning or error."),
     Row(key="log.format", parse=one_of("logfmt", "json"), default="logfmt", flag="--log.format",

@@ -17,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
-from nsexporter import __version__, exposition
+from nsexporter import __version__, exposition, overview
 from nsexporter.capability import CAPABILITIES
 from nsexporter.catalogue import METRICS
 from nsexporter.collector import Collector
@@ -26,10 +26,12 @@ from nsexporter.config import Config
 from nsexporter.exposition import Family
 from nsexporter.loop import Loop, Published
 from nsexporter.selfmetrics import Values, families
+from nsexporter.web import pages
 from nsexporter.web.server import Response
 
 log = logging.getLogger(__name__)
 
+_PAGE_BUDGET = 5.0  # seconds a person waits for a fresh pass
 _TYPES = {False: exposition.TEXT, True: exposition.OPENMETRICS}
 
 
@@ -53,6 +55,29 @@ class Publication:
     def ready(self) -> bool:
         """Whether a pass has ended well and the newest did."""
         return self._loop.healthy
+
+    def page(self) -> Response:
+        """The status page of a pass that is not old, or what is left where it is off."""
+        web = self.config.web
+        if web.disable_status_page:
+            body = pages.landing(web.telemetry_path, __version__)
+        else:
+            published = self._loop.fresh(self.config.collection.max_age, _PAGE_BUDGET)
+            if published is None:
+                return Response(503, "text/plain; charset=utf-8", [b"no pass has ended yet\n"])
+            shown = overview.status(
+                Columns(published.snapshot),
+                self.collector.host,
+                version=__version__,
+                telemetry_path=web.telemetry_path,
+            )
+            body = pages.status_page(shown)
+        headers = (
+            ("Content-Security-Policy", pages.policy()),
+            ("Referrer-Policy", "no-referrer"),
+            ("Cache-Control", "no-store"),
+        )
+        return Response(200, "text/html; charset=utf-8", [body], headers)
 
     def metrics(
         self, *, openmetrics: bool, gzip: bool, names: frozenset[str], budget: float | None

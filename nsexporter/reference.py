@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from nsexporter.catalogue import CGROUP_METRICS
+from nsexporter.catalogue import CGROUP_METRICS, METRICS
 from nsexporter.catalogue.host import HOST_METRICS
 from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
 from nsexporter.catalogue.rows import Metric
@@ -24,6 +25,28 @@ memory); on a container's own cgroup `container_id` and, where the runtime's sta
 `container_name`; on a pod's cgroup and those below it, where that is known, `pod_name` and
 `pod_namespace`.
 """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What is told of one metric; `v1` and `v2` are its sources in words, empty for none."""
+
+    name: str
+    type: str
+    help: str
+    labels: tuple[str, ...]
+    unit: str = ""
+    v1: str = ""
+    v2: str = ""
+    since: str = ""
+
+    def as_json(self) -> dict[str, object]:
+        """The same as JSON has it; what is empty is left out."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for field in fields(self)
+            if (value := getattr(self, name := field.name))
+        }
 
 
 def reference() -> str:
@@ -46,29 +69,45 @@ def reference() -> str:
 
 
 def _table(metrics: Sequence[Metric]) -> str:
-    rows = []
-    for metric in metrics:
-        names = metric.labels if metric.samples else CGROUP_LABELS
-        if metric.label:
-            names = (*names, metric.label)
-        v1, v2 = metric.sources
-        if metric.series:
-            v1 = ", ".join(series.v1.text for series in metric.series if series.v1)
-            v2 = ", ".join(series.v2.text for series in metric.series if series.v2)
-        rows.append(
-            (
-                f"`{metric.name}`",
-                metric.type,
-                _names(names),
-                metric.unit or "-",
-                metric.help,
-                v1 or "-",
-                v2 or "-",
-                metric.since or "-",
-            )
+    rows = [
+        (
+            f"`{entry.name}`",
+            entry.type,
+            _names(entry.labels),
+            entry.unit or "-",
+            entry.help,
+            entry.v1 or "-",
+            entry.v2 or "-",
+            entry.since or "-",
         )
+        for entry in map(_entry, metrics)
+    ]
     head = ("name", "type", "labels", "unit", "meaning", "v1 source", "v2 source", "since kernel")
     return _rows(head, rows)
+
+
+def _entry(metric: Metric) -> Entry:
+    names = metric.labels if metric.samples else CGROUP_LABELS
+    v1, v2 = metric.sources
+    if metric.series:
+        v1 = ", ".join(series.v1.text for series in metric.series if series.v1)
+        v2 = ", ".join(series.v2.text for series in metric.series if series.v2)
+    return Entry(
+        name=metric.name,
+        type=metric.type,
+        help=metric.help,
+        labels=(*names, metric.label) if metric.label else names,
+        unit=metric.unit,
+        v1=v1,
+        v2=v2,
+        since=metric.since,
+    )
+
+
+def entries() -> list[Entry]:
+    """Every metric, the exporter's own last."""
+    own = [Entry(name=m.name, type=m.type, help=m.help, labels=m.labels) for m in SELF_METRICS]
+    return [*map(_entry, METRICS), *own]
 
 
 def _names(labels: Sequence[str]) -> str:

@@ -33,7 +33,6 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
             config.web.listen_addresses,
             telemetry_path=config.web.telemetry_path,
             max_connections=config.web.max_connections,
-            version=__version__,
         )
     except OSError as error:
         log.error("cannot listen: %s", error)

@@ -20,6 +20,11 @@ class Hierarchies:
     pids: str | None
     unified: str | None  # cgroup2's mount, also on hybrid hosts
 
+    @property
+    def mode(self) -> str:
+        """v1, v2, hybrid (controllers on v1, cgroup2 mounted beside it) or none."""
+        return "hybrid" if self.version == "v1" and self.unified else self.version
+
 
 def find(reader: Reader, procfs: str, sysfs: str, rootfs: str) -> Hierarchies:
     """The hierarchies of the host, from PID 1's mountinfo or, where unreadable, our own.

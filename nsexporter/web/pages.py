@@ -1,15 +1,261 @@
-"""Pages for people."""
+"""The status page: what a person wants to see without Prometheus. Pure; HTML5, UTF-8."""
 
 from __future__ import annotations
 
-import html
+import base64
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from html import escape
+from importlib.resources import files
+from zlib import crc32
+
+from nsexporter.model import NS_TYPES
+from nsexporter.overview import Member, Node, Status, Use, title
+from nsexporter.units import number, printable, size
+
+_COLOURS = 10  # classes g0 to g9 of status.css
+_ALIGNED = {">": " class=n", "|": " class=ns"}  # by the first character of a column's head
+_MAX_NODES = 2000  # cgroups in the tree: a page is for a person
+
+
+@cache
+def _static(name: str) -> str:
+    return files("nsexporter.web").joinpath("static", name).read_text(encoding="utf-8")
+
+
+@cache
+def policy() -> str:
+    """The Content-Security-Policy: only this page's own style and script, and nothing else."""
+
+    def digest(name: str) -> str:
+        found = hashlib.sha256(_static(name).encode()).digest()
+        return f"'sha256-{base64.b64encode(found).decode()}'"
+
+    return (
+        f"default-src 'none'; style-src {digest('status.css')}; script-src {digest('status.js')};"
+        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def status_page(status: Status) -> bytes:
+    """The whole page. Every text of the host is escaped and isolated in its direction."""
+    parts = [
+        "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
+        '<meta name=viewport content="width=device-width,initial-scale=1">\n'
+        f"<title>nsexporter on {_text(status.host.name)}</title>\n"
+        f"<style>{_static('status.css')}</style>\n</head>\n<body>\n",
+        *_head(status),
+        "<main>\n",
+        *_containers(status.uses),
+        *_map(status.members, status.host_inodes),
+        *_tree(status.tree),
+        *_unseen(status),
+        f"</main>\n<script>{_static('status.js')}</script>\n</body>\n</html>\n",
+    ]
+    return "".join(parts).encode("utf-8", "backslashreplace")
 
 
 def landing(telemetry_path: str, version: str) -> bytes:
-    """The page at /, UTF-8."""
-    path, shown = html.escape(telemetry_path), html.escape(version)
+    """The page at / where the status page is off."""
+    path = escape(telemetry_path)
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>nsexporter</title>'
-        f'</head><body><h1>nsexporter {shown}</h1><p><a href="{path}">Metrics</a></p>'
-        "</body></html>\n"
+        "<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><title>nsexporter</title>"
+        f"<h1>nsexporter {escape(version)}</h1><p><a href={path}>{path}</a></p></html>\n"
     ).encode()
+
+
+def _text(value: str) -> str:
+    """A name of the host in HTML; `bdi` keeps its letters from turning what is around it."""
+    shown = escape(printable(value))
+    return shown if value.isascii() else f"<bdi>{shown}</bdi>"
+
+
+def _clip(value: str) -> str:
+    if len(value) <= 24:
+        return _text(value)
+    whole = escape(printable(value[:512]))
+    return f'<span class=clip title="{whole}">{_text(value[:512])}</span>'
+
+
+def _head(status: Status) -> Iterable[str]:
+    path = escape(status.telemetry_path)
+    yield (
+        f"<header>\n<h1>nsexporter on {_text(status.host.name)}</h1>\n<p>"
+        f"{_text(status.host.distribution or 'Linux')}, kernel {_text(status.host.kernel)},"
+        f" cgroup {escape(status.hierarchy)}, {size(status.memory_total)} of memory:"
+        f" {status.cgroups} cgroups, {len(status.uses)} containers, {status.processes} processes,"
+        f" {status.namespaces} namespaces, {number(status.oom_kills)} OOM kills since boot.</p>\n"
+        f"<nav aria-label=Pages><a href={path}>{path}</a><a href=/-/healthy>healthy</a>"
+        f"<a href=/-/ready>ready</a></nav>\n"
+        f"<p class=mute>Version {escape(status.version)}. What the metrics mean:"
+        " <code>nsexporter metrics</code>.</p>\n</header>\n"
+    )
+
+
+def _table(name: str, label: str, head: Sequence[str], rows: Iterable[str]) -> Iterable[str]:
+    """A table that scrolls sideways on a narrow screen, by keyboard too."""
+    yield (
+        f"<div class=scroll id={name} tabindex=0 role=region aria-label='{label}'>"
+        "<table>\n<thead><tr>"
+    )
+    for text in head:
+        kind = _ALIGNED.get(text[0], "")
+        yield f"<th scope=col{kind}>{text.lstrip('>|')}</th>"
+    yield "</tr></thead>\n<tbody>\n"
+    yield from rows
+    yield "</tbody></table></div>\n"
+
+
+def _bar(share: float) -> str:
+    kind = " hot" if share >= 0.9 else " warn" if share >= 0.7 else ""
+    return (
+        f'<svg class="bar{kind}" viewBox="0 0 100 10" preserveAspectRatio=none aria-hidden=true>'
+        f"<rect width={share * 100:.0f} height=10 /></svg>"
+    )
+
+
+def _containers(uses: Sequence[Use]) -> Iterable[str]:
+    yield "<section aria-labelledby=c><h2 id=c>Containers, nearest to their limit first</h2>\n"
+    if not uses:
+        yield "<p>None is running here.</p></section>\n"
+        return
+    head = (
+        "Name", "Of its effective limit", ">Usage", ">Headroom", ">OOM kills", ">failcnt",
+        ">Stalled", "Runtime", "Pod", "Id",
+    )  # fmt: skip
+    yield from _table("containers", "Containers", head, map(_container, uses))
+    yield "</section>\n"
+
+
+def _container(use: Use) -> str:
+    one = use.container
+    limited = use.limit is not None and use.limit < math.inf
+    full = f"{_bar(use.fullness)}{use.fullness:.0%} of {size(use.limit)}" if limited else "no limit"
+    kills = number(use.oom_kills)
+    if use.oom_kills:
+        kills = f"<span class=bad>{kills}</span>"
+    stalled = "-" if use.stalled is None else f"{use.stalled:.1f}s"
+    room = size(use.headroom) if limited else "-"
+    return (
+        f"<tr><th scope=row>{_clip(title(one))}</th><td>{full}</td>"
+        f"<td class=n>{size(use.usage)}</td><td class=n>{room}</td><td class=n>{kills}</td>"
+        f"<td class=n>{number(use.failcnt)}</td><td class=n>{stalled}</td>"
+        f"<td>{_text(one.runtime or '-')}</td><td>{_clip(one.pod_name or '-')}</td>"
+        f"<td>{_clip(one.label_id)}</td></tr>\n"
+    )
+
+
+def _map(members: Sequence[Member], host: Mapping[str, int]) -> Iterable[str]:
+    """Containers by types: the same letter and colour in a column is the same namespace."""
+    yield "<section aria-labelledby=n><h2 id=n>Namespaces</h2>\n"
+    if not members:
+        yield "<p>No container's namespaces could be read.</p></section>\n"
+        return
+    yield (
+        "<p class=mute>The same letter in a column is the same namespace; <em>own</em> is shared"
+        " with no other container, <em>host</em> is the host's.</p>\n"
+    )
+    sharers: defaultdict[tuple[str, int], int] = defaultdict(int)
+    for member in members:
+        for ns_type, inodes in member.inodes.items():
+            for inode in inodes:
+                sharers[ns_type, inode] += 1
+    letters: dict[tuple[str, int], int] = {}
+    used: Counter[str] = Counter()
+    for key, count in sharers.items():
+        if count > 1 and host.get(key[0]) != key[1]:
+            letters[key] = used[key[0]]
+            used[key[0]] += 1
+
+    def row(member: Member) -> str:
+        cells = []
+        for ns_type in NS_TYPES:
+            inodes = member.inodes.get(ns_type, ())
+            names = []
+            colour = "own"
+            for inode in inodes:
+                letter = letters.get((ns_type, inode))
+                if host.get(ns_type) == inode:
+                    names.append("host")
+                    colour = "host"
+                elif letter is not None:
+                    names.append(_letters(letter))
+                    colour = f"g{letter % _COLOURS}"
+                else:
+                    names.append("own")
+            shown = ", ".join(names) or "-"
+            told = ", ".join(map(str, inodes))
+            cells.append(f'<td class="ns {colour}" title="{told}">{shown}</td>')
+        return f"<tr><th scope=row>{_clip(title(member.container))}</th>{''.join(cells)}</tr>\n"
+
+    head = ("Container", *(f"|{ns_type}" for ns_type in NS_TYPES))
+    yield from _table("namespaces", "Which namespaces containers share", head, map(row, members))
+    yield "</section>\n"
+
+
+def _letters(index: int) -> str:
+    """A, B, … Z, AA, AB, …
+
+    >>> _letters(0), _letters(25), _letters(26)
+    ('A', 'Z', 'AA')
+    """
+    text = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        text = chr(ord("A") + rest) + text
+    return text
+
+
+def _tree(root: Node | None) -> Iterable[str]:
+    yield "<section aria-labelledby=t><h2 id=t>Cgroups</h2>\n"
+    if root is None:
+        yield "<p>No cgroup could be read.</p></section>\n"
+        return
+    yield "<ul>\n"
+    left = _MAX_NODES
+    stack: list[Node | str] = [root]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, str):
+            yield node
+            continue
+        left -= 1
+        if left < 0:
+            continue
+        limited = node.limit is not None and node.limit < math.inf
+        share = min(1.0, (node.usage or 0) / node.limit) if limited and node.limit else 0.0
+        figures = f"{_bar(share) if limited else ''}{size(node.usage)}"
+        if limited:
+            figures += f" of {size(node.limit)}"
+        line = f"{_clip(node.name)} <span class=mute>{figures}</span>"
+        if not node.children:
+            yield f"<li class=leaf>{line}</li>\n"
+            continue
+        shown = " open" if node is root else ""
+        name = f"d{crc32(node.path.encode('utf-8', 'replace')):x}"  # the same in the next page
+        yield f"<li><details id={name}{shown}><summary>{line}</summary><ul>\n"
+        stack.append("</ul></details></li>\n")
+        stack.extend(reversed(node.children))
+    yield "</ul>\n"
+    if left < 0:
+        yield f"<p>{-left} more cgroups are in the metrics.</p>\n"
+    yield "</section>\n"
+
+
+def _unseen(status: Status) -> Iterable[str]:
+    yield "<section aria-labelledby=u><h2 id=u>What is not seen</h2>\n"
+    missing = [one for one, holds in status.capabilities if not holds]
+    if not missing:
+        yield "<p>Nothing is missing.</p></section>\n"
+        return
+    yield "<ul>\n"
+    for one in missing:
+        yield (
+            f"<li><strong>{escape(one.name)}</strong>: {escape(one.meaning)}"
+            f" <span class=mute>To mend it: {escape(one.mend)}.</span></li>\n"
+        )
+    yield "</ul></section>\n"

@@ -15,8 +15,6 @@ from types import TracebackType
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-from nsexporter.web.pages import landing
-
 log = logging.getLogger(__name__)
 
 
@@ -37,6 +35,9 @@ class Application(Protocol):
         self, *, openmetrics: bool, gzip: bool, names: frozenset[str], budget: float | None
     ) -> Response:
         """The exposition; with `gzip` compressed, Content-Encoding included."""
+
+    def page(self) -> Response:
+        """What / shows a person."""
 
     def ready(self) -> bool:
         """Whether there is an exposition to serve."""
@@ -74,7 +75,6 @@ class Server:
         telemetry_path: str = "/metrics",
         max_connections: int = 128,
         timeout: float = 10.0,
-        version: str = "",
     ) -> None:
         handler = type(
             "Handler",
@@ -82,7 +82,6 @@ class Server:
             {
                 "application": application,
                 "telemetry_path": telemetry_path,
-                "page": landing(telemetry_path, version),
                 "timeout": timeout,
                 "slots": threading.BoundedSemaphore(max_connections),
             },
@@ -176,7 +175,6 @@ class _Handler(BaseHTTPRequestHandler):
     sys_version = ""
     application: Application
     telemetry_path: str
-    page: bytes
     slots: threading.BoundedSemaphore
 
     def handle(self) -> None:
@@ -223,19 +221,19 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers.get("Content-Length", "0") != "0" or self.headers.get("Transfer-Encoding"):
             self.close_connection = True
             return Response(413, plain, [b"no body is taken\n"], (("Connection", "close"),))
-        if url.path == self.telemetry_path:
-            try:
+        try:
+            if url.path == self.telemetry_path:
                 return self.application.metrics(
                     openmetrics=wants_openmetrics(self.headers.get("Accept", "")),
                     gzip=_accepts(self.headers.get("Accept-Encoding", ""), "gzip") > 0,
                     names=frozenset(parse_qs(url.query).get("name[]", ())),
                     budget=scrape_budget(self.headers.get("X-Prometheus-Scrape-Timeout-Seconds")),
                 )
-            except Exception:
-                log.exception("the exposition failed")
-                return Response(500, plain, [b"the exposition failed, see the log\n"])
-        if url.path == "/":
-            return Response(200, "text/html; charset=utf-8", [self.page])
+            if url.path == "/":
+                return self.application.page()
+        except Exception:
+            log.exception("%s failed", url.path)
+            return Response(500, plain, [b"it failed, see the log\n"])
         if url.path == "/-/healthy":
             return Response(200, plain, [b"healthy\n"])
         if url.path == "/-/ready":

@@ -1,0 +1,112 @@
+"""What this host has, what the exporter sees of it, and what would mend the rest."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import pwd
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Sequence
+
+from nsexporter import __version__, terminal
+from nsexporter.capability import CAPABILITIES
+from nsexporter.collector import Collector
+from nsexporter.config import Config
+from nsexporter.kernel.host import capabilities
+from nsexporter.model import Snapshot
+from nsexporter.units import printable, size
+
+HELP = "what this host has, what cannot be seen and the command that mends it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(config: Config, arguments: argparse.Namespace) -> int:
+    """0 where all can be seen, 1 where something cannot."""
+    collector = Collector(config)
+    try:
+        snapshot = collector.collect()
+        hierarchies = collector.hierarchies
+        held = capabilities(collector.reader)
+    finally:
+        collector.close()
+    facts = {
+        "host": ", ".join(
+            filter(
+                None,
+                (
+                    collector.host.name,
+                    f"Linux {collector.host.kernel} {collector.host.machine}",
+                    collector.host.distribution,
+                    f"{size(snapshot.meminfo.get(b'MemTotal'))} of memory",
+                ),
+            )
+        ),
+        "exporter": f"nsexporter {__version__}, Python {platform.python_version()},"
+        f" user {_user()}, {' '.join(held) or 'no capability'}",
+        "cgroups": "no hierarchy is mounted"
+        if hierarchies is None
+        else f"{hierarchies.mode}: memory on {snapshot.hierarchy} at {hierarchies.memory},"
+        f" pids at {hierarchies.pids}, cgroup2 at {hierarchies.unified}",
+        "seen": _seen(snapshot),
+    }
+    checks = [(one, one.holds(snapshot)) for one in CAPABILITIES]
+    errors = {f"{name} {errno}": n for (name, errno), n in sorted(collector.reader.errors.items())}
+    failed = sorted(name for name, well in collector.health.success.items() if not well)
+    sound = all(holds for _, holds in checks) and not failed and not errors
+    if arguments.json:
+        shown = {
+            **facts,
+            "capabilities": {one.name: holds for one, holds in checks},
+            "collectors_failed": failed,
+            "read_errors": errors,
+        }
+        terminal.write([json.dumps(shown, indent=2)])
+        return 0 if sound else 1
+    out = terminal.Terminal.of(sys.stdout)
+    width = min(out.width or 100, 100)
+    lines = [line for name, text in facts.items() for line in _wrapped(name, text, width, out)]
+    lines.append("")
+    for one, holds in checks:
+        if holds:
+            lines.append(f"{out.paint('sees', terminal.GREEN)}      {one.name}")
+        else:
+            lines.append(f"{out.paint('misses', terminal.RED)}    {one.name}")
+            lines += _wrapped("", one.meaning, width, out)
+            lines += _wrapped("", f"To mend it: {one.mend}.", width, out)
+    lines += [f"{out.paint('failed', terminal.RED)}    collector {name}" for name in failed]
+    lines += [
+        f"{out.paint('failed', terminal.RED)}    {n} reads: {name}" for name, n in errors.items()
+    ]
+    terminal.write(lines)
+    return 0 if sound else 1
+
+
+def _wrapped(name: str, text: str, width: int, out: terminal.Terminal) -> Sequence[str]:
+    lines = textwrap.wrap(printable(text), width - 10) or [""]
+    head = out.paint(f"{name:<10}", terminal.BOLD)
+    return [head + lines[0], *(" " * 10 + line for line in lines[1:])]
+
+
+def _seen(snapshot: Snapshot) -> str:
+    runtimes = Counter(container.runtime or "unknown" for container in snapshot.containers)
+    by_runtime = ", ".join(f"{n} {name}" for name, n in runtimes.most_common())
+    return (
+        f"{len(snapshot.cgroups)} cgroups, {len(snapshot.containers)} containers"
+        f"{f' ({by_runtime})' if by_runtime else ''}, {len(snapshot.processes)} processes,"
+        f" {len(snapshot.namespaces)} namespaces, in {snapshot.duration * 1000:.0f} ms"
+    )
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

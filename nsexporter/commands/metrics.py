@@ -1,0 +1,56 @@
+"""The reference of every metric, in the terminal."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+
+from nsexporter import terminal
+from nsexporter.config import Config
+from nsexporter.reference import Entry, entries
+
+HELP = "what every metric means and where it comes from"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument(
+        "words", nargs="*", metavar="WORD", help="only metrics whose name or meaning has all words"
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(config: Config, arguments: argparse.Namespace) -> int:
+    """0, or 1 where no metric has the words."""
+    words = [word.lower() for word in arguments.words]
+    found = [
+        entry
+        for entry in entries()
+        if all(word in f"{entry.name} {entry.help}".lower() for word in words)
+    ]
+    if arguments.json:
+        terminal.write([json.dumps([entry.as_json() for entry in found], indent=2)])
+        return 0 if found else 1
+    out = terminal.Terminal.of(sys.stdout)
+    terminal.write(line for entry in found for line in _lines(entry, out))
+    return 0 if found else 1
+
+
+def _lines(entry: Entry, out: terminal.Terminal) -> list[str]:
+    width = min(out.width or 100, 100)
+    labels = f"{{{', '.join(entry.labels)}}}" if entry.labels else ""
+    lines = [f"{out.paint(entry.name, terminal.BOLD)} {entry.type} {labels}".rstrip()]
+    facts = [
+        ("", entry.help),
+        ("v1: ", entry.v1),
+        ("v2: ", entry.v2),
+        ("since Linux ", entry.since),
+    ]
+    for lead, text in facts:
+        if text:
+            lines += textwrap.wrap(
+                lead + text, width, initial_indent="    ", subsequent_indent="    "
+            )
+    return [*lines, ""]

@@ -1,0 +1,120 @@
+"""Text for a person at a terminal: tables and colours; plain when it is no terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from nsexporter.units import printable
+
+RED, YELLOW, GREEN, BOLD, DIM = "31", "33", "32", "1", "2"
+_GAP = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A text and its colour (an SGR number of ECMA-48, empty for none)."""
+
+    text: str
+    colour: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of a table; one that is `flexible` is cut where the terminal is too narrow."""
+
+    title: str
+    right: bool = False
+    flexible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """Where text goes: how wide it is (None: any width) and whether it shows colours."""
+
+    width: int | None = None
+    colours: bool = False
+
+    @staticmethod
+    def of(stream: TextIO) -> Terminal:
+        """What `stream` is: colours only on a terminal, and not with NO_COLOR (no-color.org)."""
+        if not stream.isatty():
+            return Terminal()
+        plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        return Terminal(shutil.get_terminal_size().columns, not plain)
+
+    def paint(self, text: str, colour: str) -> str:
+        """`text` in a colour, where colours are shown."""
+        return f"\x1b[{colour}m{text}\x1b[0m" if self.colours and colour else text
+
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[Cell | str]]) -> list[str]:
+        """The lines of a table with a head; every cell printable, none wider than it may be."""
+        cells = [
+            [cell if isinstance(cell, Cell) else Cell(cell) for cell in row]
+            for row in ([Cell(column.title, BOLD) for column in columns], *rows)
+        ]
+        cells = [[Cell(printable(cell.text), cell.colour) for cell in row] for row in cells]
+        widths = [max(display_width(row[i].text) for row in cells) for i in range(len(columns))]
+        if self.width is not None:
+            widths = _narrowed(columns, widths, self.width)
+        return [
+            _GAP.join(
+                self.paint(_padded(cell.text, width, column.right), cell.colour)
+                for cell, column, width in zip(row, columns, widths, strict=True)
+            ).rstrip()
+            for row in cells
+        ]
+
+
+def _narrowed(columns: Sequence[Column], widths: Sequence[int], total: int) -> list[int]:
+    """Widths that fit into `total`: the widest flexible column gives way first, down to 8."""
+    result = list(widths)
+    excess = sum(result) + len(_GAP) * (len(result) - 1) - total
+    while excess > 0:
+        flexible = [i for i, column in enumerate(columns) if column.flexible and result[i] > 8]
+        if not flexible:
+            break
+        result[max(flexible, key=lambda i: result[i])] -= 1
+        excess -= 1
+    return result
+
+
+def _padded(text: str, width: int, right: bool) -> str:
+    if display_width(text) > width:
+        while display_width(text) > width - 1:
+            text = text[:-1]
+        text += "…"
+    padding = " " * (width - display_width(text))
+    return padding + text if right else text + padding
+
+
+def display_width(text: str) -> int:
+    """Columns that `text` takes on a terminal (Unicode Standard Annex 11, combining marks 0).
+
+    >>> display_width("größe"), display_width("容器")
+    (5, 4)
+    """
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )
+
+
+def write(lines: Iterable[str]) -> bool:
+    """Print lines; False where the reader has gone, as `head` does, which is no error."""
+    try:
+        for line in lines:
+            sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter would complain of it at exit otherwise.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True

@@ -1,0 +1,172 @@
+"""The commands for people, on cgroups and namespaces of the tests' own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Need
+from tests.live import lab
+from tests.live.exporter import COMMAND, running
+from tests.live.test_namespaces import inode
+
+
+def run(*arguments: str, status: int = 0) -> str:
+    """What a command prints to a pipe; its exit status is checked."""
+    ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (status, "")
+    return ended.stdout
+
+
+class Pair:
+    """Two containers that share a net namespace; the first has a limit."""
+
+    def __init__(self, ids: list[str], pids: list[int]) -> None:
+        self.ids = ids
+        self.pids = pids
+
+
+@pytest.fixture
+def pair(need: Need) -> Iterator[Pair]:
+    root = lab.memory_root()
+    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
+    assert root is not None
+    limit = "memory.limit_in_bytes" if lab.version() == "v1" else "memory.max"
+    ids = [uuid.uuid4().hex * 2 for _ in range(2)]
+    with lab.tree(root) as top, contextlib.ExitStack() as stack:
+        above = top / "docker"
+        above.mkdir()
+        if lab.version() == "v2":
+            (above / "cgroup.subtree_control").write_text("+memory")
+        for one in ids:
+            (above / one).mkdir()
+        (above / ids[0] / limit).write_text(str(64 << 20))
+        first = stack.enter_context(lab.process(above / ids[0], unshare=("--net", "--uts")))
+        stack.enter_context(lab.process(above / ids[0]))
+        second = stack.enter_context(
+            lab.process(
+                above / ids[1],
+                "nsenter",
+                f"--net=/proc/{first.pid}/ns/net",
+                "sleep",
+                "600",
+                becomes="sleep",
+            )
+        )
+        yield Pair(ids, [first.pid, second.pid])
+
+
+def test_ps_shows_what_the_files_say(pair: Pair) -> None:
+    found = {one["id"]: one for one in json.loads(run("ps", "--json"))}
+    limited, free = (found[one] for one in pair.ids)
+    assert limited["effective_limit_bytes"] == 64 << 20
+    assert limited["limiting_cgroup"] == limited["cgroup"]
+    assert limited["headroom_bytes"] == (64 << 20) - limited["usage_bytes"]
+    assert (limited["failcnt"], limited["oom_kills"], limited["runtime"]) == (0, 0, "docker")
+    root = lab.memory_root()
+    assert root is not None
+    file = "memory.usage_in_bytes" if lab.version() == "v1" else "memory.current"
+    assert free["usage_bytes"] == int((root / free["cgroup"][1:] / file).read_text())
+    if free["effective_limit_bytes"] is None:
+        assert free["headroom_bytes"] is None
+    lines = run("ps", "--sort", "limit").splitlines()
+    assert lines[0].split() == [
+        "CONTAINER", "NAME", "RUNTIME", "POD", "USAGE", "LIMIT", "FULL", "HEADROOM", "FAILCNT",
+        "KILLS",
+    ]  # fmt: skip
+    row = next(line for line in lines if line.startswith(pair.ids[0][:12]))
+    assert row.split()[5] == "64.0MiB"
+
+
+def test_lsns_shows_who_shares(pair: Pair) -> None:
+    net = inode(pair.pids[0], "net")
+    assert inode(pair.pids[1], "net") == net
+    found = {one["ns"]: one for one in json.loads(run("lsns", "--json", "--shared"))}
+    assert [one["id"] for one in found[net]["containers"]] == sorted(pair.ids)
+    assert (found[net]["type"], found[net]["nprocs"]) == ("net", 2)
+    assert inode(pair.pids[0], "uts") not in found
+    lines = run("lsns", "--type", "net").splitlines()
+    row = next(line for line in lines if line.startswith(str(net)))
+    assert row.endswith(", ".join(one[:12] for one in sorted(pair.ids)))
+
+
+def test_the_status_page_shows_both(pair: Pair) -> None:
+    with running() as exporter:
+        status, headers, body = exporter.get("/")
+        assert status == 200
+        assert headers["content-type"] == "text/html; charset=utf-8"
+        assert "script-src 'sha256-" in headers["content-security-policy"]
+        for one in pair.ids:
+            assert one[:12].encode() in body
+        text = body.decode()
+        net = inode(pair.pids[0], "net")
+        letters = []
+        for one in pair.ids:
+            use, shared = re.findall(rf"{one[:12]}</th>(.*?)</tr>", text)
+            assert ("of 64.0MiB" in use) == (one == pair.ids[0])
+            found = re.search(rf'title="[^"]*{net}[^"]*">([^<]+)</td>', shared)
+            assert found is not None
+            letters.append(found[1].removeprefix("host, "))
+        assert re.fullmatch("[A-Z]+", letters[0]) and letters[0] == letters[1]
+
+
+def test_the_status_page_can_be_off() -> None:
+    with running("--web.disable-status-page") as exporter:
+        status, _, body = exporter.get("/")
+        assert status == 200 and b"/metrics" in body and b"Containers" not in body
+
+
+def test_doctor_tells_what_the_host_is_and_its_status_whether_all_is_seen() -> None:
+    ended = subprocess.run([*COMMAND, "doctor", "--json"], capture_output=True, text=True)
+    told = json.loads(ended.stdout)
+    assert f"Linux {os.uname().release}" in told["host"]
+    seen = all(told["capabilities"].values()) and not told["collectors_failed"]
+    assert ended.returncode == (0 if seen and not told["read_errors"] else 1)
+    text = subprocess.run([*COMMAND, "doctor"], capture_output=True, text=True).stdout
+    for name, holds in told["capabilities"].items():
+        assert re.search(rf"^{'sees' if holds else 'misses'} +{name}$", text, re.MULTILINE)
+
+
+def test_doctor_names_what_is_missing_where_there_is_no_memory_controller(tmp_path: Path) -> None:
+    (tmp_path / "proc/1").mkdir(parents=True)
+    (tmp_path / "proc/1/mountinfo").write_text("22 27 0:21 / /proc rw - proc proc rw\n")
+    flags = [f"--path.{name}={tmp_path}/{name}" for name in ("procfs", "sysfs", "rootfs")]
+    ended = subprocess.run([*COMMAND, "doctor", *flags], capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "misses    memory\n" in ended.stdout and "collector cgroups" in ended.stdout
+
+
+def test_check_config_tells_right_from_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("log: {level: debug}\n")
+    assert run("check-config", str(file)) == f"{file}: right\n"
+    file.write_text("log: {level: loud}\n")
+    ended = subprocess.run([*COMMAND, "check-config", str(file)], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "log.level" in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def test_metrics_explains_one() -> None:
+    text = run("metrics", "headroom", "memory")
+    assert text.startswith("nsexporter_cgroup_memory_headroom_bytes gauge {cgroup,")
+    found = json.loads(run("metrics", "--json", "headroom"))
+    assert found[0]["name"] == "nsexporter_cgroup_memory_headroom_bytes"
+    assert json.loads(run("metrics", "--json", "no-such-thing", status=1)) == []
+
+
+@pytest.mark.parametrize("command", ["ps", "lsns", "doctor", "metrics"])
+def test_a_reader_that_goes_early_gets_no_traceback(command: str) -> None:
+    with subprocess.Popen(
+        [*COMMAND, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""

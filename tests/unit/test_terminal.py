@@ -1,0 +1,56 @@
+"""Tables and colours for people, plain text for pipes."""
+
+from __future__ import annotations
+
+import doctest
+import io
+
+import pytest
+
+from nsexporter import terminal, units
+from nsexporter.terminal import Cell, Column, Terminal
+
+COLUMNS = (Column(title="NAME", flexible=True), Column(title="N", right=True))
+
+
+class Tty(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_table_is_as_wide_as_its_cells_need() -> None:
+    lines = Terminal().table(COLUMNS, [("a", "1"), ("longer", "234")])
+    assert lines == ["NAME      N", "a         1", "longer  234"]
+
+
+def test_a_table_is_cut_to_the_terminals_width() -> None:
+    lines = Terminal(width=16).table(COLUMNS, [("x" * 40, "1234")])
+    assert lines == ["NAME           N", "xxxxxxxxx…  1234"]
+
+
+def test_wide_letters_take_two_columns() -> None:
+    lines = Terminal().table(COLUMNS, [("容器", "1"), ("abcd", "2")])
+    assert lines[1:] == ["容器  1", "abcd  2"]
+
+
+def test_a_name_cannot_move_the_cursor() -> None:
+    line = Terminal(colours=True).table(COLUMNS, [("a\x1b[2J\r\u202e", "1")])[1]
+    assert line.startswith("a\\x1b[2J\\r\\u202e") and "\x1b" not in line
+
+
+def test_colours_are_shown_only_on_a_terminal_and_not_with_no_color(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert Terminal.of(Tty()).colours
+    assert Terminal.of(io.StringIO()) == Terminal()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not Terminal.of(Tty()).colours
+    red = Cell("1", terminal.RED)
+    assert Terminal(colours=True).table(COLUMNS, [("a", red)])[1] == "a     \x1b[31m1\x1b[0m"
+
+
+@pytest.mark.parametrize("module", [terminal, units])
+def test_the_doctests_hold(module: object) -> None:
+    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
