@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nsexporter import derived
+from nsexporter import derived, sharing
 from nsexporter.capability import CAPABILITIES, Capability
 from nsexporter.columns import Columns, integers
 from nsexporter.kernel.host import Host
@@ -79,28 +79,22 @@ def uses(columns: Columns) -> list[Use]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """One namespace with who is in it."""
+    """One namespace with who is in it; `scope` as in nsexporter_namespace_info."""
 
     namespace: Namespace
-    host: bool  # the host's own
+    scope: str
     containers: tuple[Container, ...]
-
-    @property
-    def scope(self) -> str:
-        """host, container, shared or other."""
-        if self.host:
-            return "host"
-        return ("other", "container", "shared")[min(2, len(self.containers))]
 
 
 def namespaces(snapshot: Snapshot) -> list[Shared]:
     """Every namespace with its containers, by type in the order of `NS_TYPES`."""
     by_id = {container.container_id: container for container in snapshot.containers}
     order = {ns_type: i for i, ns_type in enumerate(NS_TYPES)}
+    pods = sharing.pods_of(snapshot)
     return [
         Shared(
             namespace=one,
-            host=snapshot.host_namespaces.get(one.ns_type) == one.inode,
+            scope=sharing.scope(one, snapshot, pods),
             containers=tuple(by_id[i] for i in sorted(one.containers) if i in by_id),
         )
         for one in sorted(snapshot.namespaces, key=lambda one: (order[one.ns_type], one.inode))
@@ -112,27 +106,17 @@ class Member:
     """One container on the map: namespace type to the inodes that its processes are in."""
 
     container: Container
-    inodes: Mapping[str, tuple[int, ...]]
+    inodes: Mapping[str, Sequence[int]]
 
 
 def members(snapshot: Snapshot) -> list[Member]:
     """Every container with a process whose namespaces were read, by cgroup."""
-    inodes: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for namespace in snapshot.namespaces:
-        for container_id in namespace.containers:
-            inodes[container_id][namespace.ns_type].append(namespace.inode)
-    return [
-        Member(
-            container=container,
-            inodes={
-                ns_type: tuple(sorted(inodes[container.container_id][ns_type]))
-                for ns_type in NS_TYPES
-                if ns_type in inodes[container.container_id]
-            },
-        )
-        for container in sorted(snapshot.containers, key=lambda one: one.cgroup)
-        if container.container_id in inodes
-    ]
+    found: dict[str, Member] = {}
+    inodes: defaultdict[str, dict[str, Sequence[int]]] = defaultdict(dict)
+    for container, ns_type, some in sharing.by_container(snapshot):
+        inodes[container.cgroup][ns_type] = sorted(some)
+        found[container.cgroup] = Member(container=container, inodes=inodes[container.cgroup])
+    return [found[path] for path in sorted(found)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

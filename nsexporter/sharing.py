@@ -71,12 +71,12 @@ def namespace_without_process_since(columns: Columns) -> Samples:
 
 def namespace_info(columns: Columns) -> Samples:
     """scope, what keeps it, where it is mounted, whose it is, of every namespace."""
-    pods = _pods(columns.snapshot)
+    pods = pods_of(columns.snapshot)
     for one in columns.snapshot.namespaces:
         yield (
             (
                 *_ns(one.ns_type, one.inode),
-                ("scope", _scope(one, columns.snapshot, pods)),
+                ("scope", scope(one, columns.snapshot, pods)),
                 ("held_by", one.held_by),
                 ("path", one.path),
                 ("owner_ns_inode", _text(one.owner)),
@@ -137,7 +137,7 @@ def host_namespace_containers(columns: Columns) -> Samples:
 
 def container_namespace_info(columns: Columns) -> Samples:
     """Every namespace that a container has a process in."""
-    for container, ns_type, inodes in _by_container(columns.snapshot):
+    for container, ns_type, inodes in by_container(columns.snapshot):
         for inode in sorted(inodes):
             yield (*labels.of_container(container), *_ns(ns_type, inode)), 1
 
@@ -147,7 +147,7 @@ def container_namespace_peers(columns: Columns) -> Samples:
     members: dict[tuple[str, int], frozenset[str]] = {
         (n.ns_type, n.inode): n.containers for n in columns.snapshot.namespaces
     }
-    for container, ns_type, inodes in _by_container(columns.snapshot):
+    for container, ns_type, inodes in by_container(columns.snapshot):
         peers = frozenset().union(*(members[ns_type, inode] for inode in inodes))
         yield (*labels.of_container(container), ("ns_type", ns_type)), len(peers) - 1
 
@@ -156,9 +156,9 @@ def container_namespace_peers_outside_pod(columns: Columns) -> Samples:
     """Peers that are not of the container's own pod, in namespaces other than the host's."""
     snapshot = columns.snapshot
     host = snapshot.host_namespaces
-    pods = _pods(snapshot)
+    pods = pods_of(snapshot)
     members = {(n.ns_type, n.inode): n.containers for n in snapshot.namespaces}
-    for container, ns_type, inodes in _by_container(snapshot):
+    for container, ns_type, inodes in by_container(snapshot):
         if ns_type in host:
             own = container.container_id
             peers = frozenset[str]().union(
@@ -175,7 +175,7 @@ def container_root_is_host_root(columns: Columns) -> Samples:
     snapshot = columns.snapshot
     host = snapshot.host_namespaces.get("user")
     maps = {n.inode: n.uid_map for n in snapshot.namespaces if n.ns_type == "user"}
-    for container, ns_type, inodes in _by_container(snapshot):
+    for container, ns_type, inodes in by_container(snapshot):
         if ns_type == "user":
             known = [maps[inode] for inode in inodes if maps[inode]]
             root = host in inodes or any(line[:2] == (0, 0) for one in known for line in one)
@@ -186,7 +186,7 @@ def container_root_is_host_root(columns: Columns) -> Samples:
 def container_host_namespace(columns: Columns) -> Samples:
     """Whether a container is in the host's namespace, where that one is known."""
     host = columns.snapshot.host_namespaces
-    for container, ns_type, inodes in _by_container(columns.snapshot):
+    for container, ns_type, inodes in by_container(columns.snapshot):
         if ns_type in host:
             pairs = (*labels.of_container(container), ("ns_type", ns_type))
             yield pairs, int(host[ns_type] in inodes)
@@ -202,7 +202,7 @@ def unread_processes(columns: Columns) -> Samples:
     return [((), columns.snapshot.unread_processes)]
 
 
-def _scope(namespace: Namespace, snapshot: Snapshot, pods: Mapping[str, str]) -> str:
+def scope(namespace: Namespace, snapshot: Snapshot, pods: Mapping[str, str]) -> str:
     """host, container, pod, shared (of several containers), service or other."""
     if snapshot.host_namespaces.get(namespace.ns_type) == namespace.inode:
         return "host"
@@ -217,7 +217,7 @@ def _scope(namespace: Namespace, snapshot: Snapshot, pods: Mapping[str, str]) ->
     return "service" if kinds == {"service"} else "other"
 
 
-def _pods(snapshot: Snapshot) -> dict[str, str]:
+def pods_of(snapshot: Snapshot) -> dict[str, str]:
     """For each container id its pod: a Kubernetes pod uid or podman's pod id, or empty."""
     pods: dict[str, str] = {}
     for cgroup in snapshot.cgroups:
@@ -228,7 +228,7 @@ def _pods(snapshot: Snapshot) -> dict[str, str]:
     return pods
 
 
-def _by_container(snapshot: Snapshot) -> Iterator[tuple[Container, str, set[int]]]:
+def by_container(snapshot: Snapshot) -> Iterator[tuple[Container, str, set[int]]]:
     """For each container and type the inodes it is in."""
     inodes: Mapping[str, Mapping[str, set[int]]] = defaultdict(lambda: defaultdict(set))
     for namespace in snapshot.namespaces:

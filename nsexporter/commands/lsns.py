@@ -20,6 +20,8 @@ _COLUMNS = (
     Column(title="TYPE"),
     Column(title="PROCS", right=True),
     Column(title="SCOPE"),
+    Column(title="HELD BY"),
+    Column(title="PATH", flexible=True),
     Column(title="CONTAINERS", flexible=True),
 )
 
@@ -70,7 +72,9 @@ def _row(one: Shared) -> list[Cell | str]:
         str(one.namespace.inode),
         one.namespace.ns_type,
         str(one.namespace.processes),
-        Cell(one.scope, terminal.YELLOW if one.host and one.containers else ""),
+        Cell(one.scope, terminal.YELLOW if one.scope == "host" and one.containers else ""),
+        one.namespace.held_by or "-",
+        one.namespace.path or "-",
         names,
     ]
 
@@ -82,6 +86,10 @@ def as_json(one: Shared) -> dict[str, object]:
         "type": one.namespace.ns_type,
         "nprocs": one.namespace.processes,
         "scope": one.scope,
+        "held_by": one.namespace.held_by,
+        "path": one.namespace.path or None,
+        "owner_ns": one.namespace.owner,
+        "parent_ns": one.namespace.parent,
         "containers": [
             {
                 "id": container.container_id,

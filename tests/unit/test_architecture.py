@@ -68,7 +68,7 @@ ALLOWED = {
     "storage": set(),
     "units": set(),
     "terminal": {"units"},
-    "overview": {"capability", "columns", "derived", "kernel.host", "model"},
+    "overview": {"capability", "columns", "derived", "kernel.host", "model", "sharing"},
     "capability": {"model"},
     "commands.__init__": set(),
     "publication": {"capability", "catalogue", "collector", "loop", "columns", "config",
