@@ -19,26 +19,32 @@ $(BIN)/ruff: $(BIN)/pytest
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
 	@touch $@
 
+$(BIN)/playwright: $(BIN)/pytest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,suites]'
+	@touch $@
+
 run: $(BIN)/nsexporter ## install into .venv and serve http://localhost:10061/metrics
 	$(BIN)/nsexporter $(ARGS)
 
 test: $(BIN)/pytest ## unit, golden, property and live tests; what cannot run here says why not
 	$(BIN)/python -m pytest $(ARGS)
 
-test-%: $(BIN)/pytest ## one of the heavier suites below tests/ (test-runtimes, test-kernels, …)
+test-%: $(BIN)/playwright ## one of the heavier suites below tests/ (test-runtimes, test-kernels, …)
 	$(BIN)/python -m pytest tests/$* $(ARGS)
 
 check: $(BIN)/ruff ## lint, types, generated documents
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m nsexporter.reference --check docs/metrics.md
+	$(BIN)/python -m grafana.build --check
 
 golden: $(BIN)/pytest ## write the golden expositions anew (review them as code)
 	$(BIN)/python -m pytest tests/golden --update-golden
 
-docs: $(BIN)/nsexporter ## write docs/metrics.md and config.example.yaml from their rows
+docs: $(BIN)/nsexporter ## write docs/metrics.md, config.example.yaml and the dashboards
 	$(BIN)/python -m nsexporter.reference docs/metrics.md
 	$(BIN)/python -c 'from nsexporter import config; print(config.example(), end="")' >config.example.yaml
+	$(BIN)/python -m grafana.build
 
 bench: $(BIN)/nsexporter ## what a pass and a scrape cost on this machine (root, cc; some minutes)
 	$(BIN)/python -m bench $(ARGS)
