@@ -27,7 +27,7 @@ from nsexporter.exposition import Family
 from nsexporter.loop import Loop, Published
 from nsexporter.selfmetrics import Values, families
 from nsexporter.web import pages
-from nsexporter.web.server import Response
+from nsexporter.web.http1 import Response
 
 log = logging.getLogger(__name__)
 

@@ -12,6 +12,10 @@ from nsexporter.collector import Collector
 from nsexporter.config import Config, ConfigError
 from nsexporter.loop import Loop
 from nsexporter.publication import Publication
+from nsexporter.web import address
+from nsexporter.web.connection import Limits
+from nsexporter.web.routes import Routes
+from nsexporter.web.security import Security
 from nsexporter.web.server import Server
 
 log = logging.getLogger("nsexporter")
@@ -28,15 +32,18 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
     loop = Loop(collector)
     publication = Publication(loop, collector, config)
     try:
-        server = Server(
-            publication,
-            config.web.listen_addresses,
-            telemetry_path=config.web.telemetry_path,
-            max_connections=config.web.max_connections,
-        )
+        listeners = address.passed() or [
+            listener for one in config.web.listen_addresses for listener in address.listen(one)
+        ]
     except OSError as error:
         log.error("cannot listen: %s", error)
         return 1
+    server = Server(
+        Routes(publication, config.web.telemetry_path),
+        listeners,
+        Security(),
+        Limits(connections=config.web.max_connections),
+    )
     with server:
         loop.start()
         server.start()

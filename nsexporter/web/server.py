@@ -1,138 +1,111 @@
-"""HTTP/1.1 for scrapers: one thread a connection, time-outs, content negotiation."""
+"""The server: one thread for all clients, so that none can stall another, and a few workers."""
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
+import errno
 import logging
 import os
+import selectors
 import socket
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any, Protocol
-from urllib.parse import parse_qs, urlsplit
+
+from nsexporter.web.address import shown
+from nsexporter.web.connection import Connection, Conversation, Limits
+from nsexporter.web.http1 import Request, Response
+from nsexporter.web.routes import Job, Routes, scrape_budget
+from nsexporter.web.security import UNAUTHORIZED, Security
+from nsexporter.web.workers import Workers
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """Status, type, the body in chunks, and further headers."""
-
-    status: int
-    content_type: str
-    body: Sequence[bytes]
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-class Application(Protocol):
-    """What is served."""
-
-    def metrics(
-        self, *, openmetrics: bool, gzip: bool, names: frozenset[str], budget: float | None
-    ) -> Response:
-        """The exposition; with `gzip` compressed, Content-Encoding included."""
-
-    def page(self) -> Response:
-        """What / shows a person."""
-
-    def ready(self) -> bool:
-        """Whether there is an exposition to serve."""
-
-
-def parse_address(text: str) -> tuple[str, int] | str:
-    """(host, port), host empty for all addresses; the path of a unix socket.
-
-    >>> parse_address("[::1]:9"), parse_address("unix:/run/x.sock")
-    (('::1', 9), '/run/x.sock')
-    """
-    if text.startswith("unix:/"):
-        return text.removeprefix("unix:")
-    host, colon, port = text.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    with contextlib.suppress(ValueError):
-        if colon and port.isdigit() and int(port) < 65536:
-            if bare and bare != "localhost":
-                ipaddress.ip_address(bare)
-            return bare, int(port)
-    raise ValueError(
-        f"{text!r} is not an address"
-        " (try :10061, 127.0.0.1:10061, [::1]:10061 or unix:/run/nsexporter.sock)"
-    )
+_WORKERS = 8
+_ACCEPTED_AT_ONCE = 64
+_VERIFIED_AT_ONCE = 16  # passwords that wait to be checked; further ones are denied
+_DENIED_AFTER = 1.0  # seconds until a wrong password is told to be wrong
+# Of these the process or the host has no more to give: clients who do nothing have to go.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# Who goes first when there are too many: who has asked nothing yet, then who was served before,
+# then who reads slowly. Nobody goes whose answer is in the making.
+_EXPENDABLE = {"handshake": 0, "head": 0, "linger": 0, "verify": 0, "idle": 1, "write": 2}
 
 
 class Server:
-    """Listens on every address from the start; serves after `start`."""
+    """Serves on listening sockets from `start` to `close`."""
 
     def __init__(
         self,
-        application: Application,
-        addresses: Sequence[str],
-        *,
-        telemetry_path: str = "/metrics",
-        max_connections: int = 128,
-        timeout: float = 10.0,
+        routes: Routes,
+        listeners: Sequence[socket.socket],
+        security: Security,
+        limits: Limits,
     ) -> None:
-        handler = type(
-            "Handler",
-            (_Handler,),
-            {
-                "application": application,
-                "telemetry_path": telemetry_path,
-                "timeout": timeout,
-                "slots": threading.BoundedSemaphore(max_connections),
-            },
-        )
-        self._unix: list[str] = []
-        self._servers: list[_Listener] = []
-        bound = []
-        try:
-            for address in addresses:
-                server, name = self._listen(address, handler)
-                self._servers.append(server)
-                bound.append(name)
-        except BaseException:
-            self.close()
-            raise
-        self.addresses = tuple(bound)
-
-    def _listen(self, address: str, handler: type[BaseHTTPRequestHandler]) -> tuple[_Listener, str]:
-        place = parse_address(address)
-        try:
-            if isinstance(place, str):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(place)
-                listener = socket.socket(socket.AF_UNIX)
-                listener.bind(place)
-                listener.listen(128)
-                self._unix.append(place)
-                return _Listener(listener, handler), address
-            host, port = place
-            dual = not host and socket.has_dualstack_ipv6()
-            family = socket.AF_INET6 if dual or ":" in host else socket.AF_INET
-            listener = socket.create_server((host, port), family=family, dualstack_ipv6=dual)
-        except OSError as error:
-            raise OSError(error.errno, f"{address}: {error.strerror}") from None
-        port = listener.getsockname()[1]
-        return _Listener(listener, handler), f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        self._routes = routes
+        self._listeners = list(listeners)
+        self._security = security
+        self._limits = limits
+        self.addresses = tuple(shown(listener) for listener in listeners)
+        self.requests: Counter[int] = Counter()
+        """Responses by status."""
+        self.dropped: Counter[str] = Counter()
+        """Connections that we ended before they had asked or been answered, by reason."""
+        self._connections: dict[Connection, Conversation] = {}
+        self._calls: deque[Callable[[], None]] = deque()  # what workers want done by the loop
+        self._delayed: deque[tuple[float, Connection]] = deque()
+        self._workers: Workers[Job, Connection] = Workers(_WORKERS, self._work)
+        self._verifier: Workers[str, tuple[Connection, Request]] = Workers(1, self._verify)
+        self._selector = selectors.DefaultSelector()
+        self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._sweep_at = float("inf")
+        self._accepting = True
+        self._ends_at: float | None = None
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._turned = threading.Event()
 
     def start(self) -> None:
         """Serve, in threads."""
-        for server in self._servers:
-            threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
+        self._selector.register(self._wakeup, selectors.EVENT_READ)
+        for listener in self._listeners:
+            listener.setblocking(False)
+            self._selector.register(listener, selectors.EVENT_READ, listener)
+        self._workers.start()
+        self._verifier.start()
+        self._thread.start()
 
     def close(self, grace: float = 0.5) -> None:
-        """Accept nothing more."""
-        for server in self._servers:
-            server.stop(grace)
-        self._servers.clear()
-        for path in self._unix:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-        self._unix.clear()
+        """Accept nothing more; answers in the making have `grace` seconds."""
+        if self._ends_at is not None:
+            return
+        self._workers.stop()
+        self._verifier.stop()
+        self._ends_at = time.monotonic() + grace
+        self._wake()
+        if self._thread.ident is not None:
+            self._thread.join()
+        for listener in self._listeners:
+            path = listener.getsockname() if listener.family == socket.AF_UNIX else None
+            listener.close()
+            if path:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+        self._listeners.clear()
+        os.close(self._wakeup)
+
+    def responds(self, timeout: float) -> bool:
+        """Whether the thread of all clients still goes round, for the watchdog."""
+        self._turned.clear()
+        self._wake()
+        return self._turned.wait(timeout)
+
+    @property
+    def connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
 
     def __enter__(self) -> Server:
         return self
@@ -145,131 +118,198 @@ class Server:
     ) -> None:
         self.close()
 
+    def _wake(self) -> None:
+        os.eventfd_write(self._wakeup, 1)
 
-class _Listener(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
+    def _run(self) -> None:
+        while not self._ended():
+            wait = max(0.0, self._sweep_at - time.monotonic())
+            for key, _ in self._selector.select(None if wait == float("inf") else wait):
+                if key.data is None:
+                    os.eventfd_read(self._wakeup)
+                    self._turned.set()
+                elif isinstance(key.data, socket.socket):
+                    self._accept(key.data)
+                elif key.data in self._connections:
+                    self._go_on(key.data, None)
+            while self._calls:
+                self._calls.popleft()()
+            if time.monotonic() >= self._sweep_at:
+                self._sweep()
+        for connection in list(self._connections):
+            self._drop(connection)
+        self._selector.close()
 
-    def __init__(self, listener: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
-        super().__init__(("", 0), handler, bind_and_activate=False)
-        self.socket.close()
-        self.socket = listener
-        self._serving = False
+    def _ended(self) -> bool:
+        """Whether the server is closing and what was being answered is, or has had its time."""
+        if self._ends_at is None:
+            return False
+        self._pause()
+        self._sweep_at = min(self._sweep_at, self._ends_at)
+        answering = any(one.stage in ("answer", "write") for one in self._connections)
+        return not answering or time.monotonic() >= self._ends_at
 
-    def serve_forever(self, poll_interval: float = 0.1) -> None:
-        self._serving = True
-        super().serve_forever(poll_interval)
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            if len(self._connections) >= self._limits.connections and not self._make_room():
+                return self._pause()  # everybody is being answered: the others wait in line
+            try:
+                client, address = listener.accept()
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                # ECONNABORTED and the errors of the network belong to that client (accept(2)).
+                if error.errno in _EXHAUSTED and not self._make_room():
+                    return self._pause()
+                continue
+            self._admit(client, address)
+        return None
 
-    def stop(self, grace: float) -> None:
-        if self._serving:
-            self.shutdown()
-        self.server_close()
+    def _admit(self, client: socket.socket, address: object) -> None:
+        client.setblocking(False)
+        if client.family != socket.AF_UNIX:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        peer = str(address[0]) if isinstance(address, tuple) else "unix"
+        connection = Connection(client, peer, self._limits)
+        security = self._security
+        self._connections[connection] = connection.converse(
+            security.context(), security.check_certificate, security.headers
+        )
+        self._go_on(connection, None)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("a connection broke", exc_info=True)
+    def _make_room(self) -> bool:
+        """End the connection that is missed least; False where all are being answered."""
+        expendable = [one for one in self._connections if one.stage in _EXPENDABLE]
+        if not expendable:
+            return False
+        least = min(
+            expendable, key=lambda one: (max(_EXPENDABLE[one.stage], one.served > 0), one.since)
+        )
+        self.dropped["crowded out"] += 1
+        self._drop(least)
+        return True
 
+    def _pause(self) -> None:
+        """Accept nothing until the next sweep."""
+        if self._accepting:
+            self._accepting = False
+            for listener in self._listeners:
+                self._selector.unregister(listener)
+        self._sweep_at = min(self._sweep_at, time.monotonic() + 0.1)
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_version = "nsexporter"
-    sys_version = ""
-    application: Application
-    telemetry_path: str
-    slots: threading.BoundedSemaphore
-
-    def handle(self) -> None:
-        if not self.slots.acquire(blocking=False):
-            self.close_connection = True
-            self.wfile.write(
-                b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n"
-                b"Connection: close\r\n\r\n"
-            )
-            return
+    def _go_on(self, connection: Connection, response: Response | None) -> None:
+        """Continue a conversation, until it waits for something."""
         try:
-            super().handle()
-        finally:
-            self.slots.release()
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def address_string(self) -> str:
-        return str(self.client_address)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        log.debug(format, *args)
-
-    def _answer(self, *, body: bool) -> None:
-        response = self._response()
-        self.send_response(response.status)
-        self.send_header("Content-Type", response.content_type)
-        self.send_header("Content-Length", str(sum(map(len, response.body))))
-        self.send_header("X-Content-Type-Options", "nosniff")
-        for name, value in response.headers:
-            self.send_header(name, value)
-        self.end_headers()
-        if body:
-            for chunk in response.body:
-                self.wfile.write(chunk)
-
-    def _response(self) -> Response:
-        url = urlsplit(self.path)
-        plain = "text/plain; charset=utf-8"
-        if self.headers.get("Content-Length", "0") != "0" or self.headers.get("Transfer-Encoding"):
-            self.close_connection = True
-            return Response(413, plain, [b"no body is taken\n"], (("Connection", "close"),))
-        try:
-            if url.path == self.telemetry_path:
-                return self.application.metrics(
-                    openmetrics=wants_openmetrics(self.headers.get("Accept", "")),
-                    gzip=_accepts(self.headers.get("Accept-Encoding", ""), "gzip") > 0,
-                    names=frozenset(parse_qs(url.query).get("name[]", ())),
-                    budget=scrape_budget(self.headers.get("X-Prometheus-Scrape-Timeout-Seconds")),
-                )
-            if url.path == "/":
-                return self.application.page()
+            wanted = self._connections[connection].send(response)
+        except (StopIteration, OSError):
+            return self._drop(connection)
         except Exception:
-            log.exception("%s failed", url.path)
-            return Response(500, plain, [b"it failed, see the log\n"])
-        if url.path == "/-/healthy":
-            return Response(200, plain, [b"healthy\n"])
-        if url.path == "/-/ready":
-            ready = self.application.ready()
-            return Response(200 if ready else 503, plain, [b"ready\n" if ready else b"not ready\n"])
-        return Response(404, plain, [b"not found\n"])
+            log.exception("a bug in the conversation with %s", connection.peer)
+            return self._drop(connection)
+        self._sweep_at = min(self._sweep_at, connection.deadline)
+        if isinstance(wanted, int):
+            return self._watch(connection, wanted)
+        self._watch(connection, 0)
+        return self._ask(connection, wanted)
 
+    def _watch(self, connection: Connection, events: int) -> None:
+        if events == connection.watched:
+            return
+        if not connection.watched:
+            self._selector.register(connection.socket, events, connection)
+        elif events:
+            self._selector.modify(connection.socket, events, connection)
+        else:
+            self._selector.unregister(connection.socket)
+        connection.watched = events
 
-def wants_openmetrics(accept: str) -> bool:
-    """Whether an Accept header asks for OpenMetrics at least as much as for the text format."""
-    openmetrics = _accepts(accept, "application/openmetrics-text")
-    return openmetrics > 0 and openmetrics >= _accepts(accept, "text/plain")
+    def _ask(self, connection: Connection, request: Request) -> None:
+        """Have the request answered, here or by a worker."""
+        refusal = self._security.limited()
+        if refusal is not None:
+            return self._answer_soon(connection, refusal)
+        authorization = request.headers.get("authorization", "")
+        known = self._security.knows(authorization)
+        if known is None and len(self._verifier) < _VERIFIED_AT_ONCE:
+            connection.stage = "verify"
+            return self._verifier.submit(authorization, (connection, request), float("inf"))
+        if not known:
+            return self._deny(connection, at_once=not authorization)
+        plan = self._routes.plan(request)
+        if isinstance(plan, Response):
+            return self._answer_soon(connection, plan)
+        budget = scrape_budget(request.headers.get("x-prometheus-scrape-timeout-seconds"))
+        return self._workers.submit(plan, connection, time.monotonic() + budget)
 
+    def _verify(
+        self, authorization: str, asking: list[tuple[Connection, Request]], deadline: float
+    ) -> None:
+        """In the verifier: whether the password is right; takes a while by design."""
+        right = self._security.verify(authorization)
+        for connection, request in asking:
+            self._calls.append(partial(self._verified, connection, request, right))
+        self._wake()
 
-def scrape_budget(header: str | None) -> float | None:
-    """Seconds a scrape may take: Prometheus's own time-out less a margin; None without one."""
-    try:
-        seconds = float(header or "")
-    except ValueError:
+    def _verified(self, connection: Connection, request: Request, right: bool) -> None:
+        if connection not in self._connections:
+            return
+        if right:
+            connection.stage = "answer"
+            self._ask(connection, request)
+        else:
+            self._deny(connection)
+
+    def _deny(self, connection: Connection, *, at_once: bool = False) -> None:
+        """401; late for who guesses passwords, who has to make room meanwhile."""
+        if at_once:
+            return self._answer_soon(connection, UNAUTHORIZED)
+        connection.stage = "verify"
+        self._delayed.append((time.monotonic() + _DENIED_AFTER, connection))
+        self._sweep_at = min(self._sweep_at, self._delayed[0][0])
         return None
-    if not 0 < seconds < 1e6:
-        return None
-    return max(0.1, seconds - max(0.5, seconds / 20))
 
+    def _work(self, job: Job, connections: list[Connection], deadline: float) -> None:
+        """In a worker: one answer for all who asked the same."""
+        response = self._routes.answer(job, max(0.05, deadline - time.monotonic()))
+        for connection in connections:
+            self._answer_soon(connection, response)
+        self._wake()
 
-def _accepts(header: str, token: str) -> float:
-    """The q-value of a token, 0 where it is not listed."""
-    best = 0.0
-    for item in header.split(","):
-        name, *parameters = (part.strip().lower() for part in item.split(";"))
-        if name != token:
-            continue
-        quality = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                with contextlib.suppress(ValueError):
-                    quality = float(parameter[2:])
-        best = max(best, quality)
-    return best
+    def _answer_soon(self, connection: Connection, response: Response) -> None:
+        """Have the loop send a response; from any thread."""
+        self._calls.append(partial(self._answer, connection, response))
+
+    def _answer(self, connection: Connection, response: Response) -> None:
+        if connection not in self._connections:
+            return
+        self.requests[response.status] += 1
+        # Slow readers hold back the responses of as many passes: the slowest ones go.
+        allowed = max(self._limits.pending, 4 * sum(map(len, response.body)))
+        while sum(one.pending for one in self._connections) > allowed:
+            writing = [one for one in self._connections if one.stage == "write"]
+            self.dropped["slow"] += 1
+            self._drop(min(writing, key=lambda one: one.since))
+        self._go_on(connection, response)
+
+    def _sweep(self) -> None:
+        """End what has had its time, deny who has waited for it, accept again."""
+        now = time.monotonic()
+        while self._delayed and self._delayed[0][0] <= now:
+            self._answer(self._delayed.popleft()[1], UNAUTHORIZED)
+        for connection in [one for one in self._connections if one.deadline <= now]:
+            if connection.stage not in ("idle", "linger"):
+                self.dropped["slow"] += 1
+            self._drop(connection)
+        if not self._accepting and self._ends_at is None:
+            self._accepting = True
+            for listener in self._listeners:
+                self._selector.register(listener, selectors.EVENT_READ, listener)
+        deadlines = [one.deadline for one in self._connections]
+        self._sweep_at = min(deadlines + [when for when, _ in self._delayed], default=float("inf"))
+
+    def _drop(self, connection: Connection) -> None:
+        conversation = self._connections.pop(connection, None)
+        if conversation is not None:
+            self._watch(connection, 0)
+            conversation.close()
+            connection.socket.close()

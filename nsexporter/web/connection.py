@@ -1,0 +1,175 @@
+"""One client: what is said to it, what it is waited for, and until when."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import ssl
+import time
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass
+
+from nsexporter.web.http1 import (
+    MAX_HEAD,
+    RefusedError,
+    Request,
+    Response,
+    head_length,
+    parse_request,
+    response_head,
+)
+
+READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_TURN = 1 << 20  # bytes sent before the other connections have their turn
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that a client may take for each stage, and how many clients there may be."""
+
+    connections: int = 128
+    handshake: float = 10.0
+    head: float = 10.0  # from the first byte of a request, or from the connection's start
+    idle: float = 120.0  # between two requests
+    answer: float = 60.0  # for us
+    stall: float = 10.0  # without one byte of the response taken
+    response: float = 60.0  # for the whole response
+    linger: float = 1.0  # for the rest of a request that was refused
+    pending: int = 64 << 20  # bytes of responses that all slow readers together hold back
+
+
+Wait = int | Request
+"""What a conversation waits for: readiness of its socket, or the response to a request."""
+Conversation = Generator[Wait, Response | None, None]
+
+
+class Connection:
+    """A client's socket and the conversation on it, driven by the server's loop.
+
+    `stage` says what is waited for: handshake, head, idle, answer, write or linger; `since` when
+    that began or last went on, `deadline` when the client has had its time (monotonic seconds).
+    """
+
+    def __init__(self, client: socket.socket, peer: str, limits: Limits) -> None:
+        self.socket = client
+        self.peer = peer
+        self.served = 0
+        self.pending = 0  # bytes of the response still to send
+        self.watched = 0  # the events that the loop waits for
+        self.stage = "head"
+        self.since = self.deadline = time.monotonic()
+        self._limits = limits
+        self._received = bytearray()
+
+    def converse(
+        self,
+        context: ssl.SSLContext | None,
+        check: Callable[[ssl.SSLSocket], None],
+        headers: Callable[[], Sequence[tuple[str, str]]],
+    ) -> Conversation:
+        """Handshake and requests until one side ends it; `check` refuses a client (ssl.SSLError).
+
+        Yields what it waits for; ends, or raises OSError, when the connection is over.
+        """
+        if context is not None:
+            yield from self._handshake(context, check)
+        close = False
+        while not close:
+            try:
+                request = yield from self._request()
+                if request is None:
+                    return
+                self._enter("answer", self._limits.answer)
+                response = yield request
+                assert response is not None
+                close = not request.keep_alive
+            except RefusedError as refused:
+                request, response, close = None, refused.response, True
+            head = response_head(response, headers(), close=close)
+            bodiless = request is not None and request.method == "HEAD"
+            yield from self._write([head] if bodiless else [head, *response.body])
+            self.served += 1
+            if request is None:
+                yield from self._linger()
+
+    def _enter(self, stage: str, seconds: float) -> None:
+        self.stage, self.since = stage, time.monotonic()
+        self.deadline = self.since + seconds
+
+    def _handshake(
+        self, context: ssl.SSLContext, check: Callable[[ssl.SSLSocket], None]
+    ) -> Generator[Wait, Response | None, None]:
+        self._enter("handshake", self._limits.handshake)
+        secured = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+        self.socket = secured
+        while True:
+            try:
+                secured.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                yield READ
+            except ssl.SSLWantWriteError:
+                yield WRITE
+        check(secured)
+
+    def _request(self) -> Generator[Wait, Response | None, Request | None]:
+        """The next request; None where the client has ended instead."""
+        first = self.served == 0
+        self._enter("head" if first or self._received else "idle", self._limits.head)
+        if self.stage == "idle":
+            self.deadline = self.since + self._limits.idle
+        while not (length := head_length(self._received)):
+            part = yield from self._receive()
+            if not part:
+                return None
+            if self.stage == "idle":
+                self._enter("head", self._limits.head)
+            self._received += part
+        head = bytes(self._received[:length])
+        del self._received[:length]
+        return parse_request(head)
+
+    def _receive(self) -> Generator[Wait, Response | None, bytes]:
+        while True:
+            try:
+                return self.socket.recv(MAX_HEAD)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                yield READ
+            except ssl.SSLWantWriteError:
+                yield WRITE
+
+    def _write(self, chunks: Iterable[bytes]) -> Generator[Wait, Response | None, None]:
+        """Send it all; the deadline moves with each part taken, but not beyond the whole's."""
+        views = [memoryview(chunk) for chunk in chunks]
+        self.pending = sum(map(len, views))
+        self._enter("write", self._limits.stall)
+        end = self.since + self._limits.response
+        turn = 0
+        for view in views:
+            while view:
+                try:
+                    sent = self.socket.send(view[:_TURN])
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    yield WRITE
+                    continue
+                except ssl.SSLWantReadError:
+                    yield READ
+                    continue
+                view = view[sent:]
+                self.pending -= sent
+                turn += sent
+                self.since = time.monotonic()
+                self.deadline = min(self.since + self._limits.stall, end)
+                if turn >= _TURN:
+                    turn = 0
+                    yield WRITE
+        yield WRITE  # a client that sends request upon request waits for the others, too
+
+    def _linger(self) -> Generator[Wait, Response | None, None]:
+        """Take what the client still sends: a close with unread data would discard the response."""
+        self._enter("linger", self._limits.linger)
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+        while (yield from self._receive()):
+            yield READ  # a client that sends without end waits for the others, too
