@@ -53,6 +53,18 @@ CAPABILITIES: tuple[Capability, ...] = (
         holds=lambda snapshot: snapshot.soft_limit_reclaim,
     ),
     Capability(
+        name="pressure_notifications",
+        meaning="v1's notifications of memory pressure are not heard.",
+        mend="run as root, with collectors.memory.pressure_notifications above 0",
+        holds=lambda snapshot: any(c.history and c.history.pressure for c in snapshot.cgroups),
+    ),
+    Capability(
+        name="soft_limit_trace",
+        meaning="v1's soft limit reclaim of the host is not counted.",
+        mend="mount tracefs, set collectors.memory.soft_limit_trace and run as root",
+        holds=lambda snapshot: snapshot.soft_limit_rounds is not None,
+    ),
+    Capability(
         name="vmstat_oom_kill",
         meaning="The host's total of OOM kills is not known.",
         mend="use Linux 4.13 or newer, and let /proc/vmstat be read",

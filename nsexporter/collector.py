@@ -6,20 +6,21 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from nsexporter.config import Config
 from nsexporter.containers import mapping
 from nsexporter.containers.mapping import ContainerMap
 from nsexporter.containers.sources import cache
+from nsexporter.edge import Edge
 from nsexporter.kernel import mounts, parse
 from nsexporter.kernel.cgroupfs import CgroupTree, Found
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.host import host
 from nsexporter.kernel.nsfs import Nsfs
 from nsexporter.kernel.procfs import Procfs
-from nsexporter.model import Cgroup, Snapshot
+from nsexporter.model import Cgroup, History, Snapshot
 from nsexporter.namespaces import Namespaces, View
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Collector:
                 allow=config.labels.allow,
             ),
         )
+        self.edge = Edge(config.collectors.memory, f"{config.path.sysfs}/kernel/tracing")
         self._procfs = Procfs(self.reader, config.path.procfs)
         self._namespaces = Namespaces(
             self._procfs,
@@ -67,8 +69,17 @@ class Collector:
         self._soft_limit_reclaim = False
         self._deny = [re.compile(pattern) for pattern in config.collection.cgroup_deny]
 
+    def inherit(self, previous: Collector) -> None:
+        """Count on from where the collector of other settings is."""
+        self.reader.errors = previous.reader.errors
+        self.edge.inherit(previous.edge)
+
     def close(self) -> None:
         """Close what is kept open."""
+        self.edge.close()
+        self._close_tree()
+
+    def _close_tree(self) -> None:
         if self._tree is not None:
             self._tree.close()
             self._tree = None
@@ -88,6 +99,7 @@ class Collector:
         pids = [self._pids(one) for one in found]
         identities = self.containers.identities(paths, [bool(some) for some in pids])
         owners = self.containers.containers(paths, identities)
+        histories = self._histories(found)
         pods = mapping.pods(identities, owners)
         cgroup_of = {pid: index for index, some in enumerate(pids) for pid in some}
         container_ids = [identity.container_id for identity in identities]
@@ -98,7 +110,9 @@ class Collector:
             )
         containers = tuple(owner for owner in owners if owner is not None)
         cgroups = []
-        for one, identity, owner, some in zip(found, identities, owners, pids, strict=True):
+        for one, identity, owner, some, history in zip(
+            found, identities, owners, pids, histories, strict=True
+        ):
             keys, values = self._stat(one)
             pod_name, pod_namespace = pods.get(mapping.pod_of(identity) or "", ("", ""))
             cgroups.append(
@@ -113,6 +127,7 @@ class Collector:
                     stat_keys=keys,
                     stat=values,
                     pids=some,
+                    history=history,
                 )
             )
         return Snapshot(
@@ -137,6 +152,7 @@ class Collector:
             pressure=pressure,
             recursive_protection=self._recursive_protection(found),
             soft_limit_reclaim=self._soft_limit_reclaim,
+            soft_limit_rounds=self.edge.soft_limit_rounds(),
             unread_state=frozenset(self.containers.metadata.denied),
         )
 
@@ -176,7 +192,7 @@ class Collector:
         try:
             found = self._tree.read()
         except OSError:
-            self.close()  # the hierarchy may have been mounted anew: look again in the next pass
+            self._close_tree()  # it may have been mounted anew: look again in the next pass
             raise
         return self._capped(found)
 
@@ -197,9 +213,14 @@ class Collector:
             # A cgroup whose parent is dropped hangs on the nearest one that is kept.
             index[position] = len(kept) if wanted else index[one.parent]
             if wanted:
-                kept.append(Found(one.path, index[one.parent], one.files, one.procs))
+                kept.append(replace(one, parent=index[one.parent]))
         self.health.dropped = len(found) - len(kept)
         return kept
+
+    def _histories(self, found: list[Found]) -> list[History | None]:
+        if not self.config.collectors.memory.enabled or self.hierarchies is None:
+            return [None] * len(found)
+        return self.edge.look(self.hierarchies.version == "v1", found, time.monotonic())
 
     def _recursive_protection(self, found: list[Found]) -> bool:
         """Whether it matters here, and is so."""

@@ -70,10 +70,19 @@ class Namespaces:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    enabled: bool
+    pressure_notifications: int
+    sample_interval: float
+    reset_peak: bool
+    soft_limit_trace: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Collectors:
     """A collector each; in the file `memory: false` is short for `memory: {enabled: false}`."""
 
-    memory: Switch
+    memory: Memory
     pids: Switch
     pressure: Switch
     namespaces: Namespaces
@@ -158,6 +167,17 @@ ROWS = (
             ("self", "What the exporter itself uses."),
         )
     ),
+    Row(key="collectors.memory.pressure_notifications", parse=integer(0, 5000), default=200,
+        why="Most v1 cgroups, of those with a limit or soft limit, whose memory.pressure_level is"
+        " listened to (three descriptors each; root only)."),
+    Row(key="collectors.memory.sample_interval", parse=duration("0s"), default="1s",
+        why="Time between two looks at the usage of cgroups within 10 % of their limit; 0s: none."),
+    Row(key="collectors.memory.reset_peak", parse=boolean, default=False,
+        why="Have memory.peak of every cgroup reset for the exporter at every pass (Linux 6.12,"
+        " a descriptor and write access for each) instead of sampling."),
+    Row(key="collectors.memory.soft_limit_trace", parse=boolean, default=False,
+        why="Count v1's soft limit reclaim of the host in a tracing instance of the exporter's own"
+        " (tracefs mounted on /sys/kernel/tracing; root only)."),
     Row(key="collectors.namespaces.refresh", parse=integer(1), default=8,
         why="Passes within which every process is read again; a new one is at once. 1: all."),
     Row(key="collectors.namespaces.threads", parse=boolean, default=False,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nsexporter.columns import Columns, integers, texts
+from nsexporter.model import History
 
 Column = Sequence[bytes | None]
 Floats = Sequence[float | None]
@@ -152,3 +153,22 @@ def reservation_excess(columns: Columns) -> Column:
         else:
             column.append(max(0, used - reserved))
     return texts(column)
+
+
+def told(figure: Callable[[History], float | None]) -> Callable[[Columns], Column]:
+    """A column of what the passes saw over time, rounded to milliseconds where it is a time."""
+
+    def column(columns: Columns) -> Column:
+        return [
+            None
+            if cgroup.history is None or (value := figure(cgroup.history)) is None
+            else repr(round(value, 3)).encode()
+            for cgroup in columns.cgroups
+        ]
+
+    return column
+
+
+def notifications(level: int) -> Callable[[Columns], Column]:
+    """Notifications of at least one level of memory pressure: 0 low, 1 medium, 2 critical."""
+    return told(lambda history: None if history.pressure is None else history.pressure[level])

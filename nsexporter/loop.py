@@ -94,13 +94,14 @@ class Loop:
     def _run(self) -> None:
         while True:
             with self._condition:
-                if self._stopping:
-                    return
-                collector = self._collector
+                stopping, collector = self._stopping, self._collector
                 self._wanted = False
                 retired, self._retired = self._retired, []
             for old in retired:
                 old.close()
+            if stopping:
+                collector.close()
+                return
             self._pass(collector)
             with self._condition:
                 self._ended += 1

@@ -74,6 +74,16 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What the passes up to this one saw of a cgroup; None: nothing is told of it."""
+
+    reservation_exceeded: float | None  # seconds above the reservation
+    hits_since_kill: int | None  # times its limit was hit since the last OOM kill in it or below
+    peak: int | None  # bytes, since the pass before
+    pressure: tuple[int, ...] | None  # v1: notifications of at least low, medium, critical
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cgroup:
     """One cgroup of the hierarchy that carries the memory controller.
 
@@ -92,6 +102,7 @@ class Cgroup:
     stat_keys: tuple[bytes, ...] = ()
     stat: tuple[bytes, ...] = ()
     pids: tuple[int, ...] = ()
+    history: History | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,4 +181,5 @@ class Snapshot:
     pressure: Mapping[bytes, bytes]  # /proc/pressure/memory: some, full to microseconds
     recursive_protection: bool  # cgroup2 is mounted with memory_recursiveprot (cgroup-v2.rst)
     soft_limit_reclaim: bool  # the kernel acts on v1's soft limits
+    soft_limit_rounds: tuple[int, int] | None = None  # of the whole host, and their pages
     unread_state: frozenset[str] = frozenset()  # sources whose state files may not be read

@@ -96,3 +96,13 @@ def host_pressure(kind: bytes) -> Callable[[Columns], Samples]:
         return [] if total is None else [((), seconds(total))]
 
     return samples
+
+
+def soft_limit_rounds(index: int) -> Callable[[Columns], Samples]:
+    """The host's rounds of soft limit reclaim (0) or their pages (1), where they are traced."""
+
+    def samples(columns: Columns) -> Samples:
+        rounds = columns.snapshot.soft_limit_rounds
+        return [] if rounds is None else [((), rounds[index])]
+
+    return samples

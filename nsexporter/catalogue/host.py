@@ -93,4 +93,27 @@ HOST_METRICS: tuple[Metric, ...] = (
             ("stalled", "Time in which all processes of the host waited for memory.", "full"),
         )
     ),
+    *(
+        host(
+            f"host_soft_limit_{name}_total",
+            text,
+            (),
+            samples.soft_limit_rounds(index),
+            "the trace event mm_vmscan_memcg_softlimit_reclaim_end",
+            group="memory",
+        )
+        for index, (name, text) in enumerate(
+            (
+                (
+                    "reclaims",
+                    "Rounds of soft limit reclaim of the host, of whatever cgroup (the kernel does"
+                    " not tell which), since the trace began; v1.",
+                ),
+                (
+                    "reclaimed_pages",
+                    "Pages that the traced rounds of soft limit reclaim reclaimed on the host; v1.",
+                ),
+            )
+        )
+    ),
 )

@@ -12,6 +12,10 @@ from nsexporter.catalogue.rows import (
     number,
 )
 
+_EXCEEDED = derived.told(lambda history: history.reservation_exceeded)
+_PEAK = derived.told(lambda history: history.peak)
+_HITS = derived.told(lambda history: history.hits_since_kill)
+
 LIMIT_METRICS: tuple[Metric, ...] = (
     cgroup(
         "memory_limit_bytes",
@@ -112,6 +116,26 @@ LIMIT_METRICS: tuple[Metric, ...] = (
         " there is a reservation.",
         derive("memory.usage_in_bytes - memory.soft_limit_in_bytes", derived.reservation_excess),
         derive("memory.current - memory.low", derived.reservation_excess),
+    ),
+    cgroup(
+        "memory_reservation_exceeded_seconds_total",
+        "Time for which passes saw usage above the reservation; only where there is one.",
+        derive("passes over memory.soft_limit_in_bytes", _EXCEEDED),
+        derive("passes over memory.low", _EXCEEDED),
+    ),
+    cgroup(
+        "memory_peak_since_last_pass_bytes",
+        "Highest usage since the pass before: the kernel's where memory.peak is reset, else the"
+        " largest of samples and only for cgroups within 10 % of their limit.",
+        derive("samples of memory.usage_in_bytes", _PEAK),
+        derive("memory.peak through its own descriptor, or samples of memory.current", _PEAK),
+    ),
+    cgroup(
+        "memory_limit_hits_since_oom_kill",
+        "Times the hard limit was hit since a pass last saw a new OOM kill in the cgroup or below;"
+        " only where there is a limit, and not before the first pass can tell.",
+        derive("passes over memory.failcnt and oom_kill", _HITS),
+        derive("passes over max of memory.events.local and oom_kill of memory.events", _HITS),
     ),
     cgroup(
         "memory_memsw_limit_bytes",

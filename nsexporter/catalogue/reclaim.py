@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from nsexporter import derived
 from nsexporter.catalogue.rows import (
     Metric,
     by,
     cgroup,
+    derive,
     local_event,
     number,
     pressure,
@@ -24,6 +26,17 @@ RECLAIM_METRICS: tuple[Metric, ...] = (
         "Times the cgroup's processes were throttled because usage was above memory.high.",
         None,
         local_event("high"),
+    ),
+    by(
+        "memory_reclaim_pressure_events_total",
+        "Notifications of at least this level of memory pressure while the kernel reclaimed for"
+        " the cgroup's own limit, on the root for the host (v1).",
+        "level",
+        {
+            level: (derive("memory.pressure_level", derived.notifications(index)), None)
+            for index, level in enumerate(("low", "medium", "critical"))
+        },
+        since="4.13",
     ),
     by(
         "memory_scanned_pages_total",

@@ -35,6 +35,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     collector = Collector(config)
     loop = Loop(collector)
     published = loop.once()
+    collector.close()
     if published is None:
         return 1
     chunks = Publication(loop, collector, config).chunks(

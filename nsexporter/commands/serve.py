@@ -69,7 +69,7 @@ def reload(
         log.warning("changes of web.* take effect after a restart")
     logs.configure(config.log.level, config.log.format)
     collector = Collector(config)
-    collector.reader.errors = publication.collector.reader.errors
+    collector.inherit(publication.collector)
     collector.containers.metadata.errors.update(publication.collector.containers.metadata.errors)
     publication.collector, publication.config = collector, config
     publication.reload_success, publication.reload_time = True, time.time()

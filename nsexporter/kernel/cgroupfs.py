@@ -67,12 +67,18 @@ class _Node:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One cgroup as read: the path as text, the parent's index, file name to text."""
+    """One cgroup as read: the path as text, the parent's index, file name to text.
+
+    `key` is the directory's inode, which no other cgroup has while it lives, nor for long after;
+    `directory` its descriptor (O_PATH), open until the next `read` at least.
+    """
 
     path: str
     parent: int
     files: dict[str, bytes]
     procs: bytes | None
+    key: int
+    directory: int
 
 
 class CgroupTree:
@@ -153,10 +159,11 @@ class CgroupTree:
         """Append what is read of `node`; False where the cgroup is gone."""
         reader, fd = self._reader, node.fd
         try:
-            nlink = os.fstat(fd).st_nlink
+            status = os.fstat(fd)
         except OSError as error:
             reader.failed("cgroups", error)
             return False
+        nlink = status.st_nlink
         # Not every file system counts subdirectories as links: below 2 the count means nothing.
         if (nlink != node.nlink or nlink < 2) and not self._list(node, nlink):
             return False
@@ -177,7 +184,7 @@ class CgroupTree:
                     files[name] = text
                 elif name == names[0] and node is not self._root:
                     break  # no such cgroup in that hierarchy (the root lacks pids.current only)
-        found.append(Found(node.text, parent, files, procs))
+        found.append(Found(node.text, parent, files, procs, status.st_ino, fd))
         return True
 
     def _replace(self, parent: _Node, gone: _Node) -> list[_Node]:

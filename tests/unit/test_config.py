@@ -66,8 +66,8 @@ ERRORS = [
         " (try 12)",
     ),
     (
-        'collectors: {memory: "yes"}',
-        'config.yaml: collectors.memory: "yes" is not true, false or a mapping (known: enabled)',
+        'collectors: {pressure: "yes"}',
+        'config.yaml: collectors.pressure: "yes" is not true, false or a mapping (known: enabled)',
     ),
     (
         "collectors: {pids: {enabled: 1}}",
@@ -262,7 +262,13 @@ def test_the_defaults_are_the_documented_ones() -> None:
         web=config.Web((":10061",), "/metrics", 128, False),
         log=config.Log("info", "logfmt"),
         collection=config.Collection(15.0, 1.0, 20000, (), ()),
-        collectors=config.Collectors(ON, ON, ON, config.Namespaces(True, 8, False, 256, 2000), ON),
+        collectors=config.Collectors(
+            config.Memory(True, 200, 1.0, False, False),
+            ON,
+            ON,
+            config.Namespaces(True, 8, False, 256, 2000),
+            ON,
+        ),
         metadata=config.Metadata(config.SOURCES, 0.2),
         labels=config.Labels(12, ("com.docker.compose.project", "com.docker.compose.service")),
     )

@@ -1,0 +1,220 @@
+"""What only looking again and again tells: time above the reservation, hits, peaks, pressure."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nsexporter.config import Memory
+from nsexporter.kernel.cgroupfs import Found
+from nsexporter.kernel.parse import ParseError, limit
+from nsexporter.kernel.pressure_level import Counts, PressureLevels
+from nsexporter.kernel.sampling import Peaks, Samples
+from nsexporter.kernel.tracefs import ReclaimTrace
+from nsexporter.model import History
+
+log = logging.getLogger(__name__)
+
+NEAR = 0.1
+"""A cgroup is near its limit when less than this part of the limit is left."""
+
+
+@dataclass(slots=True)
+class _State:
+    """One cgroup with a limit or a reservation, as the last pass saw it.
+
+    `kills` are the OOM kills in it and below; `hits_at_kill` its failcnt when that rose last,
+    None where it is not known: of kills before the first pass.
+    """
+
+    at: float  # monotonic seconds
+    kills: int
+    hits_at_kill: int | None
+    above: bool = False  # usage was above the reservation
+    exceeded: float | None = None  # seconds it was so; None: there is no reservation
+    hits: int | None = None  # since the last kill; None: no limit, or not known
+
+    def look(self, now: float, above: bool | None, failcnt: int | None, kills: int) -> None:
+        """Bring it up to date; `above` is None without a reservation, `failcnt` without a limit.
+
+        What held at a pass is taken to have held until the next.
+        """
+        if above is None:
+            self.exceeded = None
+        else:
+            self.exceeded = (self.exceeded or 0.0) + (now - self.at if self.above else 0.0)
+        self.at, self.above = now, bool(above)
+        if kills > self.kills:
+            self.hits_at_kill = failcnt
+        self.kills = kills
+        if failcnt is None or self.hits_at_kill is None:
+            self.hits = None
+        else:
+            if failcnt < self.hits_at_kill:
+                self.hits_at_kill = 0  # v1's counter was reset
+            self.hits = failcnt - self.hits_at_kill
+
+
+class Edge:
+    """Looks at every pass; what it counts lives as long as the cgroup and the exporter."""
+
+    def __init__(self, settings: Memory, tracefs: str) -> None:
+        self._settings = settings
+        self._states: dict[int, _State] = {}
+        self._pressure: dict[int, Counts] = {}
+        self._peaks = Peaks()
+        self._samples: Samples | None = None
+        self._levels: PressureLevels | None = None
+        self._tracefs = tracefs if settings.soft_limit_trace else None
+        self._trace: ReclaimTrace | None = None
+
+    def inherit(self, previous: Edge) -> None:
+        """Count on from where `previous` is, which counts no more."""
+        self._states, self._pressure = previous._states, previous._pressure
+
+    def soft_limit_rounds(self) -> tuple[int, int] | None:
+        """The host's rounds of soft limit reclaim and their pages, since the trace began."""
+        if self._tracefs is not None:
+            # Not before the first pass: until then a collector of older settings may be at it.
+            self._trace, self._tracefs = _trace(self._tracefs), None
+        if self._trace is None:
+            return None
+        self._trace.look()
+        return self._trace.rounds, self._trace.pages
+
+    def look(self, v1: bool, found: Sequence[Found], now: float) -> list[History | None]:
+        """For each cgroup what there is to tell; `now` is monotonic, in seconds."""
+        if not found:
+            return []  # a pass that failed does not tell that the cgroups are gone
+        states: dict[int, _State] = {}
+        usages: dict[int, int] = {}
+        bounded: dict[int, int] = {}
+        near: dict[int, int] = {}
+        for one, kills in zip(found, _kills(v1, found), strict=True):
+            usage, hard, reservation = _figures(v1, one.files)
+            if hard is None and reservation is None:
+                if one.parent < 0:
+                    bounded[one.key] = one.directory
+                continue
+            bounded[one.key] = one.directory
+            if usage is None:
+                continue
+            usages[one.key] = usage
+            if hard is not None and hard - usage < NEAR * hard:
+                near[one.key] = one.directory
+            state = self._states.get(one.key)
+            if state is None:
+                state = _State(now, kills, None if kills else 0)
+            states[one.key] = state
+            above = None if reservation is None else usage > reservation
+            state.look(now, above, None if hard is None else _failcnt(v1, one.files), kills)
+        self._states = states
+        peaks = self._look_for_peaks(v1, {one.key: one.directory for one in found}, near)
+        self._look_for_pressure(v1, bounded)
+        return [
+            _history(
+                states.get(one.key),
+                peaks.get(one.key),
+                usages.get(one.key, 0),
+                self._pressure.get(one.key),
+            )
+            for one in found
+        ]
+
+    def _look_for_peaks(
+        self, v1: bool, every: Mapping[int, int], near: Mapping[int, int]
+    ) -> Mapping[int, int]:
+        if self._settings.reset_peak and not v1 and self._peaks.granted:
+            return self._peaks.look(every)
+        if not self._settings.sample_interval:
+            return {}
+        if self._samples is None:
+            name = "memory.usage_in_bytes" if v1 else "memory.current"
+            self._samples = Samples(name, self._settings.sample_interval)
+        return self._samples.look(near)
+
+    def _look_for_pressure(self, v1: bool, bounded: Mapping[int, int]) -> None:
+        most = self._settings.pressure_notifications
+        if not v1 or not most:
+            return
+        if self._levels is None:
+            self._levels = PressureLevels(most)
+        self._levels.look(bounded, self._pressure)
+        for key in self._pressure.keys() - bounded.keys():
+            del self._pressure[key]
+
+    def close(self) -> None:
+        """End the notifications, the samples and the trace."""
+        self._peaks.close()
+        for kept in (self._samples, self._levels, self._trace):
+            if kept is not None:
+                kept.close()
+
+
+def _history(
+    state: _State | None, peak: int | None, usage: int, pressure: Counts | None
+) -> History | None:
+    if state is None and peak is None and pressure is None:
+        return None
+    return History(
+        reservation_exceeded=None if state is None else state.exceeded,
+        hits_since_kill=None if state is None else state.hits,
+        peak=None if peak is None else max(peak, usage),
+        pressure=None if pressure is None else tuple(pressure),
+    )
+
+
+def _trace(tracefs: str) -> ReclaimTrace | None:
+    try:
+        return ReclaimTrace(tracefs)
+    except OSError as error:
+        log.warning("soft limit reclaim cannot be traced: %s", error)
+        return None
+
+
+def _figures(v1: bool, files: Mapping[str, bytes]) -> tuple[int | None, int | None, int | None]:
+    """Usage, hard limit and reservation; None where there is none."""
+    if v1:
+        return (
+            _finite(files.get("memory.usage_in_bytes")),
+            _finite(files.get("memory.limit_in_bytes")),
+            _finite(files.get("memory.soft_limit_in_bytes")),
+        )
+    usage, hard = _finite(files.get("memory.current")), _finite(files.get("memory.max"))
+    return usage, hard, _finite(files.get("memory.low")) or None
+
+
+def _finite(text: bytes | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        digits = limit(text)
+    except ParseError:
+        return None  # counted where the column of the file is made
+    return None if digits == b"+Inf" else int(digits)
+
+
+def _failcnt(v1: bool, files: Mapping[str, bytes]) -> int | None:
+    if v1:
+        return _finite(files.get("memory.failcnt"))
+    text = files.get("memory.events.local") or files.get("memory.events")
+    return None if text is None else _word(text, b"max")
+
+
+def _kills(v1: bool, found: Sequence[Found]) -> list[int]:
+    """OOM kills in each cgroup and below, of those that are there (v1) or ever were (v2)."""
+    name = "memory.oom_control" if v1 else "memory.events"
+    kills = [_word(one.files.get(name, b""), b"oom_kill") or 0 for one in found]
+    if v1:
+        for index in range(len(found) - 1, 0, -1):
+            if found[index].parent >= 0:
+                kills[found[index].parent] += kills[index]
+    return kills
+
+
+def _word(text: bytes, key: bytes) -> int | None:
+    """One key of a flat keyed text."""
+    match = re.search(rb"^%b (\d+)$" % key, text, re.MULTILINE)
+    return None if match is None else int(match[1])

@@ -1,0 +1,293 @@
+"""What the passes see over time, on real cgroups of this kernel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nsexporter import config
+from nsexporter.collector import Collector
+from nsexporter.kernel.eventfd import ControlEvents
+from tests.conftest import Need
+from tests.live import lab
+from tests.samples import Samples, of, scrape
+
+V1 = lab.version() == "v1"
+LIMIT = "memory.limit_in_bytes" if V1 else "memory.max"
+USAGE = "memory.usage_in_bytes" if V1 else "memory.current"
+RESERVATION = "memory.soft_limit_in_bytes" if V1 else "memory.low"
+M = 1 << 20
+
+# Touches so many megabytes, and so many more for a while at every line it reads; answers each.
+HOLDER = """
+import mmap, sys, time
+def touched(megabytes):
+    held = mmap.mmap(-1, megabytes << 20)
+    for offset in range(0, len(held), 4096):
+        held[offset] = 1
+    return held
+held = touched(int(sys.argv[1]))
+print("held", flush=True)
+for line in sys.stdin:
+    more = touched(int(line))
+    time.sleep(1)
+    more.close()
+    print("let go", flush=True)
+"""
+CACHE = "f = open(%r, 'wb'); [f.write(bytes(1 << 20)) for _ in range(%d)]; f.close()"
+
+
+@pytest.fixture
+def top(need: Need) -> Iterator[Path]:
+    root = lab.memory_root()
+    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
+    assert root is not None
+    with lab.tree(root) as made:
+        yield made
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    made = Collector(config.load(None, {"collectors.memory.sample_interval": 0.1}))
+    yield made
+    made.close()
+
+
+def path_of(cgroup: Path) -> str:
+    root = lab.memory_root()
+    assert root is not None
+    return "/" + str(cgroup.relative_to(root))
+
+
+def cgroup(top: Path, name: str, **files: int) -> Path:
+    made = top / name
+    made.mkdir()
+    for file, value in files.items():
+        (made / file).write_text(str(value))
+    return made
+
+
+def within(cgroup: Path, *command: str) -> int:
+    """The exit status of a command in a cgroup."""
+    return subprocess.run(
+        command, preexec_fn=lambda: (cgroup / "cgroup.procs").write_text("0") and None, check=False
+    ).returncode
+
+
+def figure(samples: Samples, cgroup: Path, name: str, **more: str) -> float | None:
+    return of(samples, f"nsexporter_cgroup_memory_{name}", cgroup=path_of(cgroup), **more)
+
+
+def holder(cgroup: Path, megabytes: int) -> subprocess.Popen[str]:
+    """A process in a cgroup that holds so much."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(megabytes)],
+        preexec_fn=lambda: (cgroup / "cgroup.procs").write_text("0") and None,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_excess_and_time_above_the_reservation(top: Path, collector: Collector) -> None:
+    made = cgroup(top, "over", **{RESERVATION: 16 * M})
+    free = cgroup(top, "free")
+    samples = scrape(collector)
+    assert figure(samples, made, "reservation_exceeded_seconds_total") == 0
+    assert figure(samples, made, "reservation_excess_bytes") == 0
+    process = holder(made, 40)
+    try:
+        before = time.monotonic()
+        samples = scrape(collector)
+        first = time.monotonic()
+        excess = figure(samples, made, "reservation_excess_bytes")
+        assert excess is not None and 24 * M <= excess < 40 * M
+        assert excess == int((made / USAGE).read_text()) - 16 * M
+        assert figure(samples, made, "reservation_exceeded_seconds_total") == 0
+        time.sleep(0.3)
+        second = time.monotonic()
+        samples = scrape(collector)
+        after = time.monotonic()
+    finally:
+        end(process)
+    above = figure(samples, made, "reservation_exceeded_seconds_total")
+    assert above is not None and second - first - 0.001 <= above <= after - before + 0.001
+    assert figure(samples, free, "reservation_exceeded_seconds_total") is None
+    scrape(collector)  # the pass that sees it below ends the time above
+    ended = figure(scrape(collector), made, "reservation_exceeded_seconds_total")
+    time.sleep(0.1)
+    assert figure(scrape(collector), made, "reservation_exceeded_seconds_total") == ended
+
+
+def test_limit_hits_are_counted_from_the_last_kill(
+    top: Path, collector: Collector, tmp_path: Path
+) -> None:
+    made = cgroup(top, "hit", **{LIMIT: 16 * M})
+    assert figure(scrape(collector), made, "limit_hits_since_oom_kill") == 0
+    assert within(made, sys.executable, "-c", CACHE % (str(tmp_path / "cache"), 48)) == 0
+    samples = scrape(collector)
+    hits = figure(samples, made, "failcnt_total")
+    assert hits is not None and hits > 0
+    assert figure(samples, made, "limit_hits_since_oom_kill") == hits
+    assert within(made, *lab.hog(64)) == -9
+    samples = scrape(collector)
+    at_kill = figure(samples, made, "failcnt_total")
+    assert at_kill is not None and at_kill > hits
+    assert figure(samples, made, "limit_hits_since_oom_kill") == 0
+    within(made, sys.executable, "-c", CACHE % (str(tmp_path / "cache"), 48))
+    samples = scrape(collector)
+    since = figure(samples, made, "failcnt_total")
+    assert since is not None
+    assert figure(samples, made, "limit_hits_since_oom_kill") == since - at_kill > 0
+    if V1:
+        (made / "memory.failcnt").write_text("0")
+        assert figure(scrape(collector), made, "limit_hits_since_oom_kill") == 0
+    late = Collector(config.load(None, {}))  # cannot tell what was before the kill and what after
+    try:
+        assert figure(scrape(late), made, "limit_hits_since_oom_kill") is None
+    finally:
+        late.close()
+
+
+def test_the_highest_sample_near_the_limit_is_shown(top: Path, collector: Collector) -> None:
+    near, far = cgroup(top, "near"), cgroup(top, "far", **{LIMIT: 1024 * M})
+    holders = [holder(near, 90), holder(far, 8)]
+    try:
+        (near / LIMIT).write_text(str(int((near / USAGE).read_text()) + 6 * M))
+        samples = scrape(collector)
+        assert figure(samples, near, "peak_since_last_pass_bytes") is None  # there was none before
+        for one in holders:
+            assert one.stdin is not None
+            one.stdin.write("4\n")
+            one.stdin.flush()
+        for one in holders:
+            assert one.stdout is not None
+            assert one.stdout.readline() == "let go\n"
+        samples = scrape(collector)
+        peak = figure(samples, near, "peak_since_last_pass_bytes")
+        now, limit = figure(samples, near, "usage_bytes"), figure(samples, near, "limit_bytes")
+        assert peak is not None and now is not None and limit is not None
+        assert now + 3 * M < peak <= limit
+        assert figure(samples, far, "peak_since_last_pass_bytes") is None
+    finally:
+        for one in holders:
+            end(one)
+
+
+@pytest.mark.skipif(not V1, reason="v2 has no memory.pressure_level")
+def test_pressure_notifications_are_the_kernels(
+    top: Path, collector: Collector, tmp_path: Path
+) -> None:
+    made = cgroup(top, "pressed", **{LIMIT: 16 * M})
+    free = cgroup(top, "free")
+    levels = ("low", "medium", "critical")
+    samples = scrape(collector)
+    name = "reclaim_pressure_events_total"
+    assert [figure(samples, made, name, level=level) for level in levels] == [0, 0, 0]
+    assert figure(samples, free, name, level="low") is None
+    directory = os.open(made, os.O_PATH | os.O_DIRECTORY)
+    oracle = [ControlEvents(directory, "memory.pressure_level", f"{one},local") for one in levels]
+    os.close(directory)
+    told = [0, 0, 0]
+    deadline = time.monotonic() + 20
+    try:
+        within(made, sys.executable, "-c", CACHE % (str(tmp_path / "cache"), 48))
+        assert within(made, *lab.hog(64)) == -9
+        while True:  # a work queue notifies, sooner or later
+            told = [sum(pair) for pair in zip(told, [one.read() for one in oracle], strict=True)]
+            samples = scrape(collector)
+            shown = [figure(samples, made, name, level=level) for level in levels]
+            if shown == told and told[0] >= told[1] >= told[2] > 0:
+                break
+            assert time.monotonic() < deadline, (shown, told)
+    finally:
+        for one in oracle:
+            one.close()
+    deaf = Collector(config.load(None, {"collectors.memory.pressure_notifications": 0}))
+    try:
+        assert figure(scrape(deaf), made, name, level="low") is None
+    finally:
+        deaf.close()
+
+
+TRACED = """
+import os, subprocess, sys
+from nsexporter.kernel.tracefs import ReclaimTrace
+cgroup, python, program = sys.argv[1:]
+tracing, event = "/sys/kernel/tracing", "mm_vmscan_memcg_reclaim_end"
+oracle = f"{tracing}/instances/oracle-{os.getpid()}"
+for attempt in range(20):  # others of the machine may reclaim too, between two looks
+    trace = ReclaimTrace(tracing, event)
+    os.mkdir(oracle)
+    try:
+        open(f"{oracle}/buffer_size_kb", "w").write("1024")
+        open(f"{oracle}/events/vmscan/{event}/enable", "w").write("1")
+        subprocess.run(
+            [python, "-c", program],
+            preexec_fn=lambda: open(f"{cgroup}/cgroup.procs", "w").write("0") and None,
+        )
+        trace.look()
+        pages = [int(l.split("=")[1]) for l in open(f"{oracle}/trace") if "nr_reclaimed=" in l]
+        told = trace.rounds, trace.pages
+        if told == (len(pages), sum(pages)):
+            print("the same", told[0] > 0, told[1] > 0)
+            break
+    finally:
+        trace.close()
+        os.rmdir(oracle)
+print("nsexporter" in os.listdir(f"{tracing}/instances"))
+"""
+
+
+def test_rounds_of_reclaim_are_those_of_the_trace(top: Path, tmp_path: Path) -> None:
+    """By the event of a limit's reclaim, whose record is that of a soft limit's."""
+    made = cgroup(top, "traced", **{LIMIT: 16 * M})
+    mount = "mount -t tracefs tracefs /sys/kernel/tracing && exec "
+    program = CACHE % (str(tmp_path / "cache"), 48)
+    told = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f'{mount} "$@"', "sh", sys.executable, "-c", TRACED,
+         str(made), sys.executable, program],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    if "tracefs" in told.stderr and "mount" in told.stderr:
+        pytest.skip(f"tracefs cannot be mounted: {told.stderr}")
+    assert (told.stdout, told.stderr) == ("the same True True\nFalse\n", "")
+
+
+@pytest.mark.skipif(not V1, reason="v2 cannot hold a process that is to be killed")
+def test_headroom_at_the_kill_is_below_one_allocation(top: Path, collector: Collector) -> None:
+    made = cgroup(top, "held", **{LIMIT: 16 * M})
+    (made / "memory.oom_control").write_text("1")  # who would be killed waits
+    with lab.process(made, *lab.hog(64)):
+        deadline = time.monotonic() + 20
+        while figure(samples := scrape(collector), made, "under_oom") != 1:
+            assert time.monotonic() < deadline
+        headroom = figure(samples, made, "headroom_bytes")
+        assert headroom is not None and headroom < os.sysconf("SC_PAGE_SIZE")
+        (made / "memory.oom_control").write_text("0")
+
+
+def test_the_peak_at_a_kill_was_the_limit_but_for_one_allocation(
+    top: Path, collector: Collector
+) -> None:
+    made = cgroup(top, "killed", **{LIMIT: 16 * M})
+    assert within(made, *lab.hog(64)) == -9
+    samples = scrape(collector)
+    peak, limit = figure(samples, made, "peak_bytes"), figure(samples, made, "limit_bytes")
+    if peak is None:
+        pytest.skip("memory.peak came with Linux 5.19")
+    assert limit is not None and limit - os.sysconf("SC_PAGE_SIZE") < peak <= limit
