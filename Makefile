@@ -32,6 +32,13 @@ test: $(BIN)/pytest ## unit, golden, property and live tests; what cannot run he
 test-%: $(BIN)/playwright ## one of the heavier suites below tests/ (test-runtimes, test-kernels, …)
 	$(BIN)/python -m pytest tests/$* $(ARGS)
 
+$(BIN)/playwright: $(BIN)/pytest
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,browser]'
+	@touch $@
+
+test-browser: $(BIN)/playwright ## the status page in headless Chromium
+	$(BIN)/python -m pytest tests/browser $(ARGS)
+
 check: $(BIN)/ruff ## lint, types, generated documents
 	$(BIN)/ruff check .
 	$(BIN)/mypy

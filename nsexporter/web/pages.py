@@ -36,7 +36,8 @@ def policy() -> str:
 
     return (
         f"default-src 'none'; style-src {digest('status.css')}; script-src {digest('status.js')};"
-        " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        " img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+        " frame-ancestors 'none'"
     )
 
 
@@ -45,6 +46,7 @@ def status_page(status: Status) -> bytes:
     parts = [
         "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
         '<meta name=viewport content="width=device-width,initial-scale=1">\n'
+        '<link rel=icon href="data:,">\n'
         f"<title>nsexporter on {_text(status.host.name)}</title>\n"
         f"<style>{_static('status.css')}</style>\n</head>\n<body>\n",
         *_head(status),

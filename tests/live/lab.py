@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from nsexporter.kernel import mounts
@@ -103,3 +104,33 @@ def _executed(pid: int, name: str) -> None:
 def hog(megabytes: int) -> tuple[str, ...]:
     """A command that touches so much memory and ends."""
     return (sys.executable, "-c", f"bytearray({megabytes} << 20)")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two containers that share a net namespace; the first has a limit of 64 MiB."""
+
+    ids: tuple[str, str]
+    pids: tuple[int, int]
+
+
+@contextlib.contextmanager
+def pair() -> Iterator[Pair]:
+    """Two containers in docker's layout, made by hand."""
+    root = memory_root()
+    assert root is not None
+    limit = "memory.limit_in_bytes" if version() == "v1" else "memory.max"
+    ids = (uuid.uuid4().hex * 2, uuid.uuid4().hex * 2)
+    with tree(root) as top, contextlib.ExitStack() as stack:
+        above = top / "docker"
+        above.mkdir()
+        if version() == "v2":
+            (above / "cgroup.subtree_control").write_text("+memory")
+        for one in ids:
+            (above / one).mkdir()
+        (above / ids[0] / limit).write_text(str(64 << 20))
+        first = stack.enter_context(process(above / ids[0], unshare=("--net", "--uts")))
+        stack.enter_context(process(above / ids[0]))
+        join = ("nsenter", f"--net=/proc/{first.pid}/ns/net", "sleep", "600")
+        second = stack.enter_context(process(above / ids[1], *join, becomes="sleep"))
+        yield Pair(ids, (first.pid, second.pid))

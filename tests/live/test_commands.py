@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import subprocess
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 from tests.conftest import Need
 from tests.live import lab
 from tests.live.exporter import COMMAND, running
+from tests.live.lab import Pair
 from tests.live.test_namespaces import inode
 
 
@@ -26,42 +25,11 @@ def run(*arguments: str, status: int = 0) -> str:
     return ended.stdout
 
 
-class Pair:
-    """Two containers that share a net namespace; the first has a limit."""
-
-    def __init__(self, ids: list[str], pids: list[int]) -> None:
-        self.ids = ids
-        self.pids = pids
-
-
 @pytest.fixture
 def pair(need: Need) -> Iterator[Pair]:
-    root = lab.memory_root()
-    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
-    assert root is not None
-    limit = "memory.limit_in_bytes" if lab.version() == "v1" else "memory.max"
-    ids = [uuid.uuid4().hex * 2 for _ in range(2)]
-    with lab.tree(root) as top, contextlib.ExitStack() as stack:
-        above = top / "docker"
-        above.mkdir()
-        if lab.version() == "v2":
-            (above / "cgroup.subtree_control").write_text("+memory")
-        for one in ids:
-            (above / one).mkdir()
-        (above / ids[0] / limit).write_text(str(64 << 20))
-        first = stack.enter_context(lab.process(above / ids[0], unshare=("--net", "--uts")))
-        stack.enter_context(lab.process(above / ids[0]))
-        second = stack.enter_context(
-            lab.process(
-                above / ids[1],
-                "nsenter",
-                f"--net=/proc/{first.pid}/ns/net",
-                "sleep",
-                "600",
-                becomes="sleep",
-            )
-        )
-        yield Pair(ids, [first.pid, second.pid])
+    need("live", lab.memory_root() is not None, "no memory hierarchy to make cgroups in")
+    with lab.pair() as made:
+        yield made
 
 
 def test_ps_shows_what_the_files_say(pair: Pair) -> None:
