@@ -65,6 +65,19 @@ CAPABILITIES: tuple[Capability, ...] = (
         holds=lambda snapshot: snapshot.soft_limit_rounds is not None,
     ),
     Capability(
+        name="kmsg",
+        meaning="The kernel log is not read: no victim's name, no constraint, and kills in cgroups"
+        " that were gone before they were seen are unattributed.",
+        mend="grant CAP_SYSLOG, or set kernel.dmesg_restrict=0, and give /dev/kmsg (oom.kmsg)",
+        holds=lambda snapshot: snapshot.oom.sources.get("kmsg", False),
+    ),
+    Capability(
+        name="oom_counters",
+        meaning="No cgroup counts its OOM kills: only the kernel log tells of them.",
+        mend="use Linux 4.13 or newer, and enable collectors.memory",
+        holds=lambda snapshot: snapshot.oom.sources.get("counters", False),
+    ),
+    Capability(
         name="vmstat_oom_kill",
         meaning="The host's total of OOM kills is not known.",
         mend="use Linux 4.13 or newer, and let /proc/vmstat be read",

@@ -22,6 +22,7 @@ from nsexporter.kernel.nsfs import Nsfs
 from nsexporter.kernel.procfs import Procfs
 from nsexporter.model import Cgroup, History, Snapshot
 from nsexporter.namespaces import Namespaces, View
+from nsexporter.oom.feed import Feed
 
 T = TypeVar("T")
 
@@ -40,7 +41,8 @@ class Health:
 class Collector:
     """Reads the host; one pass at a time."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, oom: Feed | None = None) -> None:
+        """`oom` is a feed that outlives this collector; without one it makes its own."""
         self.config = config
         self.reader = Reader()
         self.health = Health()
@@ -62,6 +64,8 @@ class Collector:
             config.collectors.namespaces,
             time.time,
         )
+        self.oom = oom or Feed(config.oom, self._procfs, follow=False)
+        self._own_oom = oom is None
         self._tree: CgroupTree | None = None
         self.hierarchies: mounts.Hierarchies | None = None
         self._stat_keys: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
@@ -78,6 +82,8 @@ class Collector:
         """Close what is kept open."""
         self.edge.close()
         self._close_tree()
+        if self._own_oom:
+            self.oom.close()
 
     def _close_tree(self) -> None:
         if self._tree is not None:
@@ -88,8 +94,11 @@ class Collector:
         """One pass. A collector that fails costs its own samples only."""
         started = time.monotonic()
         nothing: list[Found] = []
-        found = self._run("cgroups", self._read_cgroups, nothing)
+        # The host's kills first: what is counted of them is read after.
         vmstat: Mapping[bytes, bytes] = self._run("vmstat", self._vmstat, {})
+        every = self._run("cgroups", self._read_cgroups, nothing)
+        self._run("oom", lambda: self.oom.look(every, _oom_kills(vmstat), started), None)
+        found = self._capped(every)
         meminfo: Mapping[bytes, int] = self._run("meminfo", self._procfs.meminfo, {})
         pressure: Mapping[bytes, bytes] = {}
         if self.config.collectors.pressure.enabled:
@@ -97,8 +106,12 @@ class Collector:
 
         paths = [one.path for one in found]
         pids = [self._pids(one) for one in found]
-        identities = self.containers.identities(paths, [bool(some) for some in pids])
-        owners = self.containers.containers(paths, identities)
+        gone = mapping.with_above(self.oom.unknown(), paths)
+        populated = [*map(bool, pids), *gone.values()]
+        identities = self.containers.identities([*paths, *gone], populated)
+        owners = self.containers.containers([*paths, *gone], identities)
+        whose = {owner.cgroup: owner for owner in owners if owner is not None}
+        del identities[len(paths) :], owners[len(paths) :]
         histories = self._histories(found)
         pods = mapping.pods(identities, owners)
         cgroup_of = {pid: index for index, some in enumerate(pids) for pid in some}
@@ -153,6 +166,7 @@ class Collector:
             recursive_protection=self._recursive_protection(found),
             soft_limit_reclaim=self._soft_limit_reclaim,
             soft_limit_rounds=self.edge.soft_limit_rounds(),
+            oom=self.oom.publish(cgroups, whose, cgroup_of, self._wanted),
             unread_state=frozenset(self.containers.metadata.denied),
         )
 
@@ -194,7 +208,7 @@ class Collector:
         except OSError:
             self._close_tree()  # it may have been mounted anew: look again in the next pass
             raise
-        return self._capped(found)
+        return found
 
     def _capped(self, found: list[Found]) -> list[Found]:
         """Without what the patterns and the cap drop; parents' indexes follow."""
@@ -205,11 +219,7 @@ class Collector:
         kept: list[Found] = []
         index = {-1: -1}
         for position, one in enumerate(found):
-            wanted = (
-                (not self._allow or any(p.search(one.path) for p in self._allow))
-                and not any(p.search(one.path) for p in self._deny)
-                and len(kept) < cap
-            )
+            wanted = self._wanted(one.path) and len(kept) < cap
             # A cgroup whose parent is dropped hangs on the nearest one that is kept.
             index[position] = len(kept) if wanted else index[one.parent]
             if wanted:
@@ -221,6 +231,12 @@ class Collector:
         if not self.config.collectors.memory.enabled or self.hierarchies is None:
             return [None] * len(found)
         return self.edge.look(self.hierarchies.version == "v1", found, time.monotonic())
+
+    def _wanted(self, path: str) -> bool:
+        """Whether the patterns let a cgroup through."""
+        return (not self._allow or any(p.search(path) for p in self._allow)) and not any(
+            p.search(path) for p in self._deny
+        )
 
     def _recursive_protection(self, found: list[Found]) -> bool:
         """Whether it matters here, and is so."""
@@ -254,3 +270,8 @@ class Collector:
 
     def _vmstat(self) -> Mapping[bytes, bytes]:
         return parse.flat_keyed(self._procfs.vmstat() or b"")
+
+
+def _oom_kills(vmstat: Mapping[bytes, bytes]) -> int | None:
+    kills = vmstat.get(b"oom_kill")
+    return None if kills is None else int(kills)

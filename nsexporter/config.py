@@ -96,6 +96,14 @@ class Metadata:
 
 
 @dataclass(frozen=True, slots=True)
+class Oom:
+    retention: float
+    max_gone: int
+    kmsg: str
+    state_file: str
+
+
+@dataclass(frozen=True, slots=True)
 class Labels:
     container_id_length: int
     allow: tuple[str, ...]
@@ -111,6 +119,7 @@ class Config:
     collection: Collection
     collectors: Collectors
     metadata: Metadata
+    oom: Oom
     labels: Labels
 
 
@@ -190,6 +199,14 @@ ROWS = (
         why="Whose state tells of containers, in the order asked; each only where it is there."),
     Row(key="metadata.timeout", parse=duration("1ms"), default="200ms",
         why="How long a pass waits for what is told of its new containers, all together."),
+    Row(key="oom.retention", parse=duration("0s"), default="1h",
+        why="How long the kills of a cgroup are shown after the cgroup is gone."),
+    Row(key="oom.max_gone", parse=integer(0), default=10000,
+        why="Cgroups that are gone kept at most, the oldest dropped first."),
+    Row(key="oom.kmsg", parse=path, default="/dev/kmsg",
+        why="The kernel log, which names victims; none: do not read it."),
+    Row(key="oom.state_file", parse=path, default="auto",
+        why="Keeps the count over restarts; auto: oom.json in $STATE_DIRECTORY if set; or none."),
     Row(key="labels.container_id_length", parse=integer(12, 64), default=12,
         why="Digits kept of a container ID, 12 (as docker ps shows) to 64 (all)."),
     Row(key="labels.allow", parse=list_of(_label_pattern),

@@ -61,10 +61,9 @@ def render(
     closed = [prefix + b"} " for prefix in prefixes]
     families = []
     for metric in metrics:
+        body = _cgroup_body(metric, columns, prefixes, closed) if metric.series else b""
         if metric.samples is not None:
-            body = _body(metric.name, metric.samples(columns))
-        else:
-            body = _cgroup_body(metric, columns, prefixes, closed)
+            body += _body(metric.name, metric.samples(columns))
         if body:
             families.append(Family(metric.name, metric.type, metric.help, body))
         pause()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nsexporter.model import Cgroup, Container
+from nsexporter.model import Cgroup, Container, OomAccount
 
 _FOREIGN = re.compile(r"[^a-zA-Z0-9_]")
 
@@ -23,6 +23,13 @@ def of_cgroup(cgroup: Cgroup) -> Pairs:
         return (("cgroup", cgroup.path),)
     values = (cgroup.path, "", "", cgroup.pod_name, cgroup.pod_namespace)
     return _without_empty(values)
+
+
+def of_account(account: OomAccount) -> Pairs:
+    """What `of_cgroup` gave for the account's cgroup, which may be gone."""
+    if account.container is not None:
+        return of_container(account.container)
+    return _without_empty((account.cgroup, "", "", account.pod_name, account.pod_namespace))
 
 
 def of_container(container: Container) -> Pairs:

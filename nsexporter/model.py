@@ -161,6 +161,27 @@ class OomKill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OomAccount:
+    """The kills that count for one cgroup: its own and, of a container, those below it too."""
+
+    cgroup: str  # path
+    container: Container | None
+    pod_name: str
+    pod_namespace: str
+    kills: Mapping[str, int]  # constraint to how many
+    last: OomKill
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OomLedger:
+    """Every OOM kill of this boot that is remembered, counted once."""
+
+    accounts: Mapping[str, OomAccount] = field(default_factory=dict)  # by cgroup
+    unattributed: int | None = None  # None where nothing tells of kills
+    sources: Mapping[str, bool] = field(default_factory=dict)  # whether it tells of kills here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """One pass over the host."""
 
@@ -182,4 +203,5 @@ class Snapshot:
     recursive_protection: bool  # cgroup2 is mounted with memory_recursiveprot (cgroup-v2.rst)
     soft_limit_reclaim: bool  # the kernel acts on v1's soft limits
     soft_limit_rounds: tuple[int, int] | None = None  # of the whole host, and their pages
+    oom: OomLedger = OomLedger()
     unread_state: frozenset[str] = frozenset()  # sources whose state files may not be read

@@ -10,6 +10,7 @@ from pathlib import Path
 from nsexporter.catalogue import CGROUP_METRICS, METRICS
 from nsexporter.catalogue.host import HOST_METRICS
 from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
+from nsexporter.catalogue.oom import OOM_METRICS
 from nsexporter.catalogue.rows import Metric
 from nsexporter.labels import CGROUP_LABELS
 from nsexporter.selfmetrics import SELF_METRICS
@@ -54,7 +55,7 @@ def reference() -> str:
     parts = [_HEAD, "\n## Cgroups\n", _table(CGROUP_METRICS)]
     parts += [
         "\n## Containers, namespaces and the host\n",
-        _table(HOST_METRICS + NAMESPACE_METRICS),
+        _table(OOM_METRICS + HOST_METRICS + NAMESPACE_METRICS),
     ]
     parts += [
         "\n## The exporter itself\n",
@@ -89,14 +90,14 @@ def _table(metrics: Sequence[Metric]) -> str:
 def _entry(metric: Metric) -> Entry:
     names = metric.labels if metric.samples else CGROUP_LABELS
     v1, v2 = metric.sources
-    if metric.series:
+    if metric.series and not v1:
         v1 = ", ".join(series.v1.text for series in metric.series if series.v1)
         v2 = ", ".join(series.v2.text for series in metric.series if series.v2)
     return Entry(
         name=metric.name,
         type=metric.type,
         help=metric.help,
-        labels=(*names, metric.label) if metric.label else names,
+        labels=(*names, metric.label) if metric.label and not metric.samples else names,
         unit=metric.unit,
         v1=v1,
         v2=v2,

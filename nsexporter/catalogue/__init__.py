@@ -6,6 +6,7 @@ from nsexporter.catalogue.host import HOST_METRICS
 from nsexporter.catalogue.limits import LIMIT_METRICS
 from nsexporter.catalogue.memory import MEMORY_METRICS
 from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
+from nsexporter.catalogue.oom import OOM_METRICS
 from nsexporter.catalogue.pids import PIDS_METRICS
 from nsexporter.catalogue.reclaim import RECLAIM_METRICS
 from nsexporter.catalogue.rows import Metric
@@ -13,5 +14,5 @@ from nsexporter.catalogue.rows import Metric
 CGROUP_METRICS: tuple[Metric, ...] = LIMIT_METRICS + RECLAIM_METRICS + MEMORY_METRICS + PIDS_METRICS
 """Rows with a sample for every cgroup."""
 
-METRICS: tuple[Metric, ...] = CGROUP_METRICS + HOST_METRICS + NAMESPACE_METRICS
+METRICS: tuple[Metric, ...] = CGROUP_METRICS + OOM_METRICS + HOST_METRICS + NAMESPACE_METRICS
 """Every row, in the order of the exposition; the exporter's own are in `selfmetrics`."""

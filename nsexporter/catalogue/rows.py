@@ -31,8 +31,8 @@ class Series:
 class Metric:
     """One metric family.
 
-    Either `series` (for every cgroup, with the cgroup's labels and `label`) or `samples` (any
-    label values, in the order of `labels`). `help` is one sentence that ends with a full stop.
+    `series` (for every cgroup, with the cgroup's labels and `label`), or `samples` (any label
+    values, in the order of `labels`), or both. `help` is one sentence that ends with a full stop.
     """
 
     name: str

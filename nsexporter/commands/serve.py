@@ -10,7 +10,10 @@ from nsexporter import __version__, logs
 from nsexporter import config as configuration
 from nsexporter.collector import Collector
 from nsexporter.config import Config, ConfigError
+from nsexporter.kernel.files import Reader
+from nsexporter.kernel.procfs import Procfs
 from nsexporter.loop import Loop
+from nsexporter.oom.feed import Feed
 from nsexporter.publication import Publication
 from nsexporter.web import address
 from nsexporter.web.connection import Limits
@@ -28,7 +31,8 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
     # Blocked in every thread and fetched by this one: a handler would not run when its signal
     # comes just before the main thread sleeps in a lock.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    collector = Collector(config)
+    feed = Feed(config.oom, Procfs(Reader(), config.path.procfs), follow=True)
+    collector = Collector(config, feed)
     loop = Loop(collector)
     publication = Publication(loop, collector, config)
     try:
@@ -52,6 +56,7 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
             reload(publication, loop, path, overrides)
         log.info("ends on %s", signal.Signals(sent).name)
         loop.stop(timeout=0.3)
+        feed.close()
         return 0
 
 
@@ -68,7 +73,10 @@ def reload(
     if config.web != publication.config.web:
         log.warning("changes of web.* take effect after a restart")
     logs.configure(config.log.level, config.log.format)
-    collector = Collector(config)
+    feed = publication.collector.oom
+    if config.oom != feed.settings:
+        log.warning("changes of oom.* take effect after a restart")
+    collector = Collector(config, feed)
     collector.inherit(publication.collector)
     collector.containers.metadata.errors.update(publication.collector.containers.metadata.errors)
     publication.collector, publication.config = collector, config

@@ -31,6 +31,17 @@ def pods(
     return found
 
 
+def with_above(gone: Sequence[str], paths: Sequence[str]) -> dict[str, bool]:
+    """`gone` and the cgroups above them that are not in `paths`, parents first; `gone` are True."""
+    known = set(paths)
+    found = dict.fromkeys(gone, True)
+    for cgroup in gone:
+        while (cut := cgroup.rfind("/")) > 0 and cgroup[:cut] not in known:
+            cgroup = cgroup[:cut]
+            found.setdefault(cgroup, False)
+    return {cgroup: found[cgroup] for cgroup in sorted(found) if cgroup not in known}
+
+
 class ContainerMap:
     """Identities by path, kept between passes."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -65,6 +66,10 @@ class Kmsg:
     def fileno(self) -> int:
         """The descriptor, for poll(2): readable when a record is there."""
         return self._fd
+
+    def wait(self, seconds: float) -> bool:
+        """Whether a record came within so many seconds."""
+        return bool(select.select([self._fd], [], [], seconds)[0])
 
     def read(self) -> Iterator[Record]:
         """The kernel's own records that are there, without waiting."""

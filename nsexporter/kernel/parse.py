@@ -156,6 +156,37 @@ def meminfo(text: bytes) -> dict[bytes, int]:
     return found
 
 
+def oom_kills(text: bytes | None) -> int | None:
+    """oom_kill of memory.oom_control or memory.events; None where it is not told.
+
+    >>> oom_kills(b"oom_kill_disable 0\\nunder_oom 0\\noom_kill 2"), oom_kills(b"low 0\\noom 1")
+    (2, None)
+    """
+    if text is None:
+        return None
+    _, found, rest = text.partition(b"\noom_kill ")
+    digits = rest.partition(b"\n")[0]
+    return int(digits) if found and digits.isdigit() else None
+
+
+def proc_cgroup(text: bytes) -> str | None:
+    """The cgroup in the hierarchy with the memory controller, of /proc/PID/cgroup (cgroups(7)).
+
+    None where it does not tell: v1's lines of a process that exits say `/`. On v2 a removed
+    cgroup's path ends in ` (deleted)`.
+
+    >>> proc_cgroup(b"4:memory:/a:b\\n0::/c"), proc_cgroup(b"0::/c"), proc_cgroup(b"4:memory:/")
+    ('/a:b', '/c', None)
+    """
+    paths = {}
+    for line in text.splitlines():
+        _, controllers, path = line.split(b":", 2) if line.count(b":") >= 2 else (b"", b"", b"")
+        paths.update(dict.fromkeys(controllers.split(b","), path))
+    if b"memory" in paths:
+        return text_of(paths[b"memory"]) if paths[b"memory"] not in (b"", b"/") else None
+    return text_of(paths[b""]) if paths.get(b"") else None
+
+
 def text_of(name: bytes | str) -> str:
     """A name of the host as text: bytes that are not UTF-8 as \\xNN.
 

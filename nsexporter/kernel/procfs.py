@@ -7,7 +7,14 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from nsexporter.kernel.files import Reader
-from nsexporter.kernel.parse import ParseError, meminfo, ns_link, pressure_totals
+from nsexporter.kernel.parse import (
+    ParseError,
+    meminfo,
+    ns_link,
+    pressure_totals,
+    proc_cgroup,
+    text_of,
+)
 from nsexporter.model import NS_TYPES
 
 LINKS = (*NS_TYPES, "pid_for_children", "time_for_children")
@@ -198,6 +205,16 @@ class Procfs:
             if text is not None and text.isdigit():
                 limits[ns_type] = int(text)
         return limits
+
+    def memory_cgroup(self, pid: int) -> str | None:
+        """The cgroup of a process in the hierarchy with memory, while the process tells."""
+        text = self._reader.read_all("oom", f"{self._root}/{pid}/cgroup")
+        return None if text is None else proc_cgroup(text)
+
+    def boot_id(self) -> str:
+        """Another one after each boot; empty where it cannot be read."""
+        text = self._reader.read("oom", f"{self._root}/sys/kernel/random/boot_id")
+        return "" if text is None else text_of(text)
 
     def vmstat(self) -> bytes | None:
         """/proc/vmstat, flat keyed."""

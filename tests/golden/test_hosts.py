@@ -31,6 +31,8 @@ def families(host: Path, root: Path) -> tuple[list[exposition.Family], Collector
                 "path.sysfs": str(root / "sys"),
                 "path.rootfs": str(root),
                 "metadata.timeout": 30.0,
+                "oom.kmsg": "none",
+                "oom.state_file": "none",
             },
         )
     )

@@ -23,6 +23,12 @@ ALLOWED = {
     "kernel.mounts": {"kernel.files", "kernel.parse"},
     "kernel.cgroupfs": {"kernel.files", "kernel.parse", "kernel.mounts"},
     "kernel.eventfd": set(),
+    "oom.__init__": set(),
+    "oom.ledger": {"model"},
+    "oom.state": {"model", "oom.ledger"},
+    "oom.feed": {"config", "kernel", "kernel.cgroupfs", "kernel.kmsg", "kernel.oom_report",
+                 "kernel.parse", "kernel.procfs", "model", "oom", "oom.ledger", "oom.state",
+                 "storage"},
     "kernel.kmsg": {"kernel.parse"},
     "kernel.oom_report": {"model"},
     "kernel.host": {"kernel.files", "kernel.parse"},
@@ -40,7 +46,8 @@ ALLOWED = {
                            "containers.source"},
     "collector": {"config", "edge", "model", "kernel", "kernel.mounts", "kernel.parse",
                   "kernel.files", "kernel.cgroupfs", "kernel.procfs", "kernel.host", "kernel.nsfs",
-                  "containers", "containers.mapping", "containers.sources", "namespaces"},
+                  "containers", "containers.mapping", "containers.sources", "namespaces",
+                  "oom.feed"},
     "namespaces": {"config", "kernel.nsfs", "kernel.procfs", "model"},
     "kernel.sampling": set(),
     "kernel.pressure_level": {"kernel.eventfd"},
@@ -52,6 +59,8 @@ ALLOWED = {
     "derived": {"columns", "model"},
     "protection": {"columns", "derived"},
     "samples": {"columns", "derived", "labels"},
+    "killed": {"model", "columns", "derived", "labels", "samples"},
+    "catalogue.oom": {"catalogue.rows", "killed", "labels"},
     "sharing": {"model", "columns", "labels", "samples"},
     "catalogue.rows": {"columns", "derived", "samples"},
     "catalogue.memory": {"catalogue.rows", "derived"},
@@ -62,14 +71,14 @@ ALLOWED = {
     "catalogue.namespaces": {"catalogue.rows", "sharing", "labels"},
     "catalogue.__init__": {
         "catalogue.rows", "catalogue.limits", "catalogue.reclaim", "catalogue.memory",
-        "catalogue.pids", "catalogue.host",
+        "catalogue.pids", "catalogue.host", "catalogue.oom",
         "catalogue.namespaces",
     },
     "exposition": {"catalogue.rows", "columns", "labels", "samples"},
     "loop": {"collector", "model"},
     "selfmetrics": {"exposition", "labels"},
     "reference": {"catalogue", "catalogue.rows", "catalogue.host", "catalogue.namespaces",
-                  "labels", "selfmetrics"},
+                  "catalogue.oom", "labels", "selfmetrics"},
     "storage": set(),
     "units": set(),
     "terminal": {"units"},
@@ -126,5 +135,8 @@ def test_no_arrow_points_up_the_line() -> None:
 
 
 def test_only_kernel_opens_kernel_files() -> None:
-    for name in ("columns", "derived", "sharing", "samples", "exposition", "model", "labels"):
+    for name in (
+        "columns", "derived", "sharing", "samples", "killed", "exposition", "model", "labels",
+        "oom/feed", "oom/ledger", "oom/state",
+    ):  # fmt: skip
         assert "open(" not in (PACKAGE / f"{name}.py").read_text(encoding="utf-8")

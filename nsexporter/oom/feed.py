@@ -1,0 +1,306 @@
+"""What tells of kills on this host, and the ledger that it is told to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from nsexporter.config import Oom as Settings
+from nsexporter.kernel import parse
+from nsexporter.kernel.cgroupfs import Found
+from nsexporter.kernel.kmsg import Kmsg
+from nsexporter.kernel.oom_report import Reports
+from nsexporter.kernel.procfs import Procfs
+from nsexporter.model import Cgroup, Container, OomAccount, OomKill, OomLedger
+from nsexporter.oom import state
+from nsexporter.oom.ledger import Entry, Ledger
+from nsexporter.storage import write_atomically
+
+log = logging.getLogger("nsexporter.oom")
+
+_LINE_FOLLOWS = 0.02  # seconds in which the log has what a counter told
+
+
+class Feed:
+    """The ledger, fed by passes and, between them, by whoever calls `poll` and `count`.
+
+    With `follow` each kill is told in the log, and the state is kept. For several threads at once.
+    """
+
+    def __init__(self, settings: Settings, procfs: Procfs, *, follow: bool) -> None:
+        self.settings = settings
+        self._follow = follow
+        self.kmsg = _open_kmsg(settings.kmsg)
+        self.sources = {"counters": False, "kmsg": self.kmsg is not None, "vmstat": False}
+        self._procfs = procfs
+        self._lock = threading.RLock()
+        self._ledger = Ledger()
+        self._reports = Reports()
+        self._sequence = -1  # of the last record that is in the ledger
+        self._lost = 0
+        self._pids: tuple[Mapping[int, int], Sequence[str]] = {}, ()
+        self._boot_id = procfs.boot_id()
+        self._state_file = _state_file(settings.state_file)
+        self._saved = 0.0
+        self._save_seconds = 0.0
+        self._load()
+
+    def close(self) -> None:
+        """Write the state and close the kernel log."""
+        self.save()
+        if self.kmsg is not None:
+            self.kmsg.close()
+
+    def poll(self) -> int:
+        """Take what the kernel log has; how many kills that told of."""
+        told = 0
+        with self._lock:
+            if self.kmsg is None:
+                return 0
+            for record in self.kmsg.read():
+                time_ = self.kmsg.epoch(record.microseconds)
+                kill = self._reports.line(record.text, time_)
+                if record.sequence <= self._sequence:
+                    continue  # in the ledger already, from the state file
+                self._sequence = record.sequence
+                if kill is not None:
+                    cgroup, sure = self._place(kill)
+                    self._ledger.kill(kill, cgroup, sure=sure, now=time.monotonic())
+                    told += 1
+            if self.kmsg.lost > self._lost:
+                log.warning("records of the kernel log were overwritten before they were read")
+                self._lost = self.kmsg.lost
+        return told
+
+    def count(self, cgroup: str, instance: int, value: int) -> int:
+        """A cgroup's own counter was read; how many kills that told anew."""
+        with self._lock:
+            return self._ledger.count(cgroup, instance, value, time.monotonic())
+
+    def suspect(self, cgroup: str) -> None:
+        """A cgroup was out of memory, and gone before its counter could be read."""
+        with self._lock:
+            self._ledger.suspect(cgroup, time.monotonic())
+
+    def look(self, found: Sequence[Found], total: int | None, started: float) -> None:
+        """Take what a pass has read: `total` first of all, then the cgroups, parents first."""
+        with self._lock:
+            self.sources["vmstat"] = total is not None
+            self.poll()
+            self._count_all(found, started)
+            deadline = time.monotonic() + _LINE_FOLLOWS
+            while self.poll() or (self._pending() and self._wait(deadline)):
+                pass
+            epoch = time.time()
+            self._ledger.settle(total, {one.path for one in found}, started, epoch)
+            self._ledger.drop(epoch - self.settings.retention, self.settings.max_gone)
+
+    def unknown(self) -> list[str]:
+        """The cgroups of kills that were gone before a pass saw whose they are."""
+        with self._lock:
+            return [
+                cgroup
+                for cgroup, entry in self._ledger.entries.items()
+                if entry.gone is not None and not entry.known
+            ]
+
+    def publish(
+        self,
+        cgroups: Sequence[Cgroup],
+        containers: Mapping[str, Container],
+        pids: Mapping[int, int],
+        wanted: Callable[[str], bool],
+    ) -> OomLedger:
+        """The ledger as a value, once it is known whose the cgroups are or were.
+
+        `containers` has those of `cgroups` and `unknown` by the container's own cgroup, `pids`
+        the index in `cgroups` of every process.
+        """
+        with self._lock:
+            paths = [one.path for one in cgroups]
+            self._pids = pids, paths
+            entries = self._ledger.entries
+            if entries:
+                index = {path: number for number, path in enumerate(paths)}
+                for cgroup, entry in entries.items():
+                    alive = index.get(cgroup)
+                    self._identify(
+                        cgroup, entry, None if alive is None else cgroups[alive], containers
+                    )
+            self._tell_news()
+            accounts: dict[str, OomAccount] = {}
+            for cgroup, entry in entries.items():
+                if entry.kills and wanted(cgroup):
+                    _add(accounts, cgroup, entry)
+            self.save()
+            return OomLedger(
+                accounts=accounts,
+                unattributed=self._ledger.unattributed if any(self.sources.values()) else None,
+                sources=dict(self.sources),
+            )
+
+    def save(self) -> None:
+        """Write the state file, where there is one, and not so often that it costs much."""
+        with self._lock:
+            if self._state_file is None or not self._follow or not self._boot_id:
+                return
+            started = time.monotonic()
+            if started < self._saved + 20 * self._save_seconds:
+                return
+            text = state.dump(self._ledger, max(0, self._sequence), self._boot_id)
+            try:
+                write_atomically(self._state_file, [text])
+            except OSError as error:
+                log.error("the state of the OOM ledger cannot be kept: %s", error)
+                self._state_file = None
+            self._saved = time.monotonic()
+            self._save_seconds = self._saved - started
+
+    def _load(self) -> None:
+        if self._state_file is None:
+            return
+        try:
+            loaded = state.load(self._state_file.read_bytes(), self._boot_id)
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as error:
+            log.error("%s is ignored: %s", self._state_file, error)
+            return
+        if loaded is not None:
+            self._ledger, self._sequence = loaded
+
+    def _place(self, kill: OomKill) -> tuple[str | None, bool]:
+        """The cgroup of a kill's victim, and whether that is certain."""
+        if kill.task_memcg is not None:
+            return kill.task_memcg, True
+        if kill.pid is not None:
+            own = self._procfs.memory_cgroup(kill.pid)
+            if own is not None:
+                return self._without_deleted(own), True
+            index, paths = self._pids
+            if kill.pid in index:
+                return paths[index[kill.pid]], False
+        return kill.group, False
+
+    def _without_deleted(self, cgroup: str) -> str:
+        """A removed cgroup's path without what v2 adds to it."""
+        if cgroup in self._ledger.entries or cgroup in self._pids[1]:
+            return cgroup
+        return cgroup.removesuffix(" (deleted)")
+
+    def _count_all(self, found: Sequence[Found], started: float) -> None:
+        ledger = self._ledger
+        below = []
+        for one in found:
+            text = one.files.get("memory.oom_control") or one.files.get("memory.events.local")
+            kills = parse.oom_kills(text)
+            if kills is not None:
+                self.sources["counters"] = True
+                ledger.count(one.path, one.key, kills, started)
+            kills = parse.oom_kills(one.files.get("memory.events"))
+            if kills is not None:
+                self.sources["counters"] = True
+                if kills or one.path in ledger.above:
+                    below.append((one.path, one.key, kills))
+        for path, inode, kills in reversed(below):  # children first
+            ledger.count_below(path, inode, kills)
+
+    def _pending(self) -> bool:
+        """Whether a counter told of a kill that the log will tell the details of."""
+        return self.kmsg is not None and any(
+            entry.fresh or entry.below for entry in self._ledger.entries.values()
+        )
+
+    def _wait(self, deadline: float) -> bool:
+        left = deadline - time.monotonic()
+        return left > 0 and self.kmsg is not None and self.kmsg.wait(left)
+
+    def _identify(
+        self,
+        cgroup: str,
+        entry: Entry,
+        alive: Cgroup | None,
+        containers: Mapping[str, Container],
+    ) -> None:
+        path = cgroup
+        while path and path not in containers:
+            path = path.rpartition("/")[0]
+        if path:
+            entry.container = containers[path]
+        if alive is not None:
+            entry.pod_name, entry.pod_namespace = alive.pod_name, alive.pod_namespace
+        entry.known = True
+
+    def _tell_news(self) -> None:
+        for cgroup, kill in self._ledger.news:
+            if self._follow:
+                entry = self._ledger.entries.get(cgroup or "", Entry())
+                _tell(cgroup, kill, entry.container)
+        self._ledger.news.clear()
+
+
+def _open_kmsg(path: str) -> Kmsg | None:
+    if path == "none":
+        return None
+    try:
+        return Kmsg(path)
+    except OSError as error:
+        log.warning("OOM kills are counted without the kernel log: %s", error)
+        return None
+
+
+def _state_file(setting: str) -> Path | None:
+    """Where the state is kept, if anywhere."""
+    if setting == "auto":
+        # systemd gives directories separated by colons (systemd.exec(5), StateDirectory=).
+        directory = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        return Path(directory, "oom.json") if directory else None
+    return None if setting == "none" else Path(setting)
+
+
+def _add(accounts: dict[str, OomAccount], cgroup: str, entry: Entry) -> None:
+    """Add an entry's kills to those of the container it lies in, or as an account of its own."""
+    whose = cgroup if entry.container is None else entry.container.cgroup
+    kills, last = dict(entry.kills), entry.last
+    before = accounts.get(whose)
+    if before is not None:
+        for constraint, count in before.kills.items():
+            kills[constraint] = kills.get(constraint, 0) + count
+        last = max(last, before.last, key=lambda kill: kill.time or 0)
+    accounts[whose] = OomAccount(
+        cgroup=whose,
+        container=entry.container,
+        pod_name=entry.pod_name,
+        pod_namespace=entry.pod_namespace,
+        kills=kills,
+        last=last,
+    )
+
+
+def _tell(cgroup: str | None, kill: OomKill, container: Container | None) -> None:
+    """One line in the log for each kill."""
+    fields: dict[str, object] = {
+        "cgroup": cgroup,
+        "container_id": container.label_id if container else None,
+        "container_name": container.name if container else None,
+        "pod_name": container.pod_name if container else None,
+        "pod_namespace": container.pod_namespace if container else None,
+        "constraint": kill.constraint,
+        "time": None if kill.time is None else round(kill.time, 3),
+        "pid": kill.pid,
+        "task": kill.comm,
+        "uid": kill.uid,
+        "oom_memcg": kill.oom_memcg,
+        "group": kill.group,
+        "oom_score_adj": kill.oom_score_adj,
+        **{f"{name.replace('-', '_')}_bytes": size for name, size in kill.sizes.items()},
+    }
+    known = {name: value for name, value in fields.items() if value not in (None, "")}
+    log.warning(
+        "OOM kill" if cgroup is not None else "OOM kill in a cgroup that nothing names",
+        extra={"fields": known},
+    )

@@ -1,0 +1,303 @@
+"""The counting: every kill once, whichever of the kernel's counters and log lines tell of it.
+
+A kill shows in up to four places: the counter of the victim's cgroup, the hierarchical counters
+of those above it (v2), the kernel log, and the host's total. None of them is complete: a cgroup
+and its counter go together, the log is a ring whose fuller lines are rate-limited, the total
+names nobody. So:
+
+- A kill that the log places in a cgroup is counted there, and expected to show in its counter.
+- A rise of a counter that no such kill explains is counted as kills without a name, for which
+  the log may still tell the details.
+- A rise of a hierarchical counter that nothing below explains is counted where it was seen.
+- What the total has more, and has had for a second, is counted as unattributed.
+
+Pure bookkeeping: nothing is read here, and times are passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Set
+from dataclasses import dataclass, field, replace
+
+from nsexporter.model import Container, OomKill
+
+SETTLED = 1.0  # seconds after which nothing more is expected to tell of a kill
+_LATE = 60.0  # seconds for which a log line may still come to a kill that was counted
+_UNKNOWN = OomKill(time=None, constraint="unknown")
+
+
+@dataclass(slots=True)
+class Entry:
+    """The kills of one cgroup's path, over all cgroups that had it."""
+
+    kills: dict[str, int] = field(default_factory=dict)  # constraint to how many
+    last: OomKill = _UNKNOWN
+    instance: int = 0  # inode of the cgroup that was read last
+    value: int = 0  # its counter
+    read: float = 0.0  # when (monotonic)
+    logged: list[float] = field(default_factory=list)  # arrival of kills no counter has shown
+    held: list[tuple[float, OomKill]] = field(default_factory=list)  # arrival; to be confirmed
+    fresh: int = 0  # kills its counter told, whose details are looked for
+    below: int = 0  # the same, told by its hierarchical counter: in it or below
+    unlogged: list[float] = field(default_factory=list)  # epoch; counted, no line in the log yet
+    unlogged_below: list[float] = field(default_factory=list)
+    gone: float | None = None  # since when the cgroup is not there (epoch)
+    known: bool = False  # whether the next three were looked up
+    container: Container | None = None  # that the cgroup is, or lies in
+    pod_name: str = ""  # of the pod that it is, or lies in
+    pod_namespace: str = ""
+
+
+class Ledger:
+    """Counts kills. Not for several threads at once."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, Entry] = {}
+        self.attributed = 0  # of this boot, also of entries that were dropped since
+        self.unattributed = 0
+        # Of paths with a kill in or below them: inode of the cgroup (0: not seen yet), and how
+        # many kills were counted that its hierarchical counter has too.
+        self.above: dict[str, tuple[int, int]] = {}
+        self.looked = False  # whether a pass has ended: what is found anew happened since
+        self.unplaced: list[tuple[float, OomKill]] = []  # arrival and kill, cgroup not known
+        self.news: list[tuple[str | None, OomKill]] = []  # counted since the caller took them
+        self.suspects: dict[str, float] = {}  # cgroup to when (monotonic)
+        self._totals: list[tuple[float, int]] = []  # when (monotonic) and what vmstat told
+        self.unnamed: list[float] = []  # epoch; counted as unattributed
+        self._absent: set[str] = set()
+
+    def kill(self, kill: OomKill, cgroup: str | None, *, sure: bool, now: float) -> None:
+        """The log told of a kill; `sure` where it or the victim itself named the cgroup.
+
+        Else the cgroup is the one in which the PID was last seen: that has to be confirmed by
+        the cgroup's counter, or by the cgroup being gone.
+        """
+        if _late(self.unnamed, kill):
+            return
+        if cgroup is None:
+            self.unplaced.append((now, kill))
+            return
+        entry = self.entries.setdefault(cgroup, Entry())
+        if self._claim(cgroup, entry, kill):
+            return
+        if sure:
+            entry.logged.append(now)
+            self._attribute(cgroup, 1)
+            self._book(cgroup, entry, kill)
+        else:
+            entry.held.append((now, kill))
+
+    def count(self, cgroup: str, instance: int, value: int, at: float) -> int:
+        """The counter of a cgroup was read at `at` (monotonic); how many kills that tells anew."""
+        entry = self.entries.get(cgroup)
+        if entry is None:
+            if value == 0:
+                return 0
+            entry = self.entries[cgroup] = Entry()
+        if instance != entry.instance:
+            if at < entry.read:
+                return 0  # read before its successor was
+            entry.instance, entry.value = instance, 0
+        entry.gone, entry.read = None, max(entry.read, at)
+        rise = value - entry.value
+        if rise <= 0:
+            return 0
+        entry.value = value
+        told = min(rise, len(entry.logged))
+        del entry.logged[:told]
+        entry.fresh += rise - told
+        self._attribute(cgroup, rise - told)
+        self._confirm(cgroup, entry)
+        return rise - told
+
+    def count_below(self, cgroup: str, instance: int, value: int) -> int:
+        """A hierarchical counter, read before those below it were, which were counted already;
+        how many kills it tells anew."""
+        seen, explained = self.above.get(cgroup, (0, 0))
+        if seen != instance:
+            explained = min(explained, value)
+        self.above[cgroup] = instance, explained
+        rise = max(0, value - explained)
+        if rise:
+            entry = self.entries.setdefault(cgroup, Entry())
+            entry.below += rise
+            self._attribute(cgroup, rise)
+            self._confirm(cgroup, entry)
+        return rise
+
+    def suspect(self, cgroup: str, now: float) -> None:
+        """A cgroup was told to be out of memory, and is gone before its counter was read."""
+        self.suspects.setdefault(cgroup, now)
+
+    def settle(self, total: int | None, living: Set[str], started: float, epoch: float) -> None:
+        """End of a pass that began at `started` (monotonic), when all that tells was read.
+
+        `total` is the host's, read before all else; `living` the cgroups that were found.
+        """
+        for cgroup, entry in self.entries.items():
+            self._close(cgroup, entry, cgroup in living, started, epoch)
+        missing, when = self._missing(total, started)
+        for cgroup, at in list(self.suspects.items()):
+            if missing and at <= when + SETTLED / 2 and cgroup not in living:
+                missing -= 1
+                self.entries.setdefault(cgroup, Entry(gone=epoch)).fresh += 1
+                self._attribute(cgroup, 1)
+                del self.suspects[cgroup]
+            elif at < started - 10 * SETTLED:
+                del self.suspects[cgroup]
+        self._name_fresh(epoch)
+        self._give_up(missing, total is None, started, epoch)
+        absent = self.above.keys() - living
+        for cgroup in absent & self._absent:
+            del self.above[cgroup]
+        self._absent = absent
+        self.looked = True
+
+    def drop(self, before: float, most: int) -> None:
+        """Forget the cgroups gone before a time (epoch), and the oldest of more than `most`."""
+        gone = sorted(
+            (entry.gone, cgroup) for cgroup, entry in self.entries.items() if entry.gone is not None
+        )
+        for number, (since, cgroup) in enumerate(gone):
+            kept = self.entries[cgroup]
+            if since < before or not kept.kills or number < len(gone) - most:
+                del self.entries[cgroup]
+
+    def _confirm(self, cgroup: str, entry: Entry) -> None:
+        while entry.held and (entry.fresh or entry.below):
+            self._take(entry)
+            self._book(cgroup, entry, entry.held.pop(0)[1])
+
+    def _take(self, entry: Entry) -> None:
+        if entry.fresh:
+            entry.fresh -= 1
+        else:
+            entry.below -= 1
+
+    def _claim(self, cgroup: str, entry: Entry, kill: OomKill) -> bool:
+        """Whether a kill is one that a counter, its own or one above it, told already."""
+        if entry.fresh or entry.below:
+            self._take(entry)
+            self._book(cgroup, entry, kill)
+            return True
+        if _late(entry.unlogged, kill) or _late(entry.unlogged_below, kill):
+            if kill.time is not None and kill.time >= (entry.last.time or 0) - SETTLED:
+                entry.last = kill
+            return True
+        for above in _above(cgroup):
+            upper = self.entries.get(above)
+            if upper is None:
+                continue
+            if upper.below:
+                upper.below -= 1
+                self._explain(cgroup, above, 1)
+                self._book(cgroup, entry, kill)
+                return True
+            if _late(upper.unlogged_below, kill):
+                return True
+        return False
+
+    def _attribute(self, cgroup: str, kills: int) -> None:
+        if kills:
+            self.attributed += kills
+            self._explain(cgroup, None, kills)
+
+    def _explain(self, cgroup: str, up_to: str | None, kills: int) -> None:
+        """Kills that the hierarchical counters of `cgroup` and those above it contain."""
+        for path in (cgroup, *_above(cgroup)):
+            if path == up_to:
+                return
+            instance, explained = self.above.get(path, (0, 0))
+            self.above[path] = instance, explained + kills
+
+    def _book(self, cgroup: str, entry: Entry, kill: OomKill) -> None:
+        entry.kills[kill.constraint] = entry.kills.get(kill.constraint, 0) + 1
+        if kill.time is not None or entry.last.time is None:
+            entry.last = kill
+        self.news.append((cgroup, kill))
+
+    def _close(self, cgroup: str, entry: Entry, alive: bool, started: float, epoch: float) -> None:
+        """Nothing more is to come for what was told before the pass began."""
+        # A counter read in this pass has shown them, or they were of an earlier cgroup.
+        entry.logged = [arrival for arrival in entry.logged if arrival >= started]
+        for times in (entry.unlogged, entry.unlogged_below):
+            times[:] = [time for time in times if time > epoch - _LATE]
+        if alive:
+            entry.gone = None
+        elif entry.gone is None:
+            # Told of by records from before the first pass: as old as they say.
+            entry.gone = epoch if self.looked or entry.instance else entry.last.time or epoch
+        for arrival, kill in [one for one in entry.held if one[0] < started]:
+            entry.held.remove((arrival, kill))
+            if alive:
+                self.unplaced.append((arrival, kill))  # its counter says: not here
+            else:
+                entry.logged.append(started)  # it may have come since the cgroups were listed
+                self._attribute(cgroup, 1)
+                self._book(cgroup, entry, kill)
+
+    def _missing(self, total: int | None, started: float) -> tuple[int, float]:
+        """How many kills of the host's total, as it was a second ago, are not counted; when."""
+        if total is None:
+            return 0, started
+        if not self._totals:  # whatever was before the exporter is as settled as it will be
+            self._totals = [(started - SETTLED, total)]
+        self._totals.append((started, total))
+        settled = [one for one in self._totals if one[0] <= started - SETTLED]
+        self._totals = settled[-1:] + self._totals[len(settled) :]
+        when, known = self._totals[0]
+        return max(0, known - self.attributed - self.unattributed), when
+
+    def _name_fresh(self, epoch: float) -> None:
+        """Book what counters told and no line of the log was placed for.
+
+        A line that nobody could place tells the details where there is but the one.
+        """
+        found = [(c, entry) for c, entry in self.entries.items() if entry.fresh or entry.below]
+        single = sum(entry.fresh + entry.below for _, entry in found) == len(self.unplaced) == 1
+        constraints = {kill.constraint for _, kill in self.unplaced}
+        for cgroup, entry in found:
+            while entry.fresh or entry.below:
+                kill = replace(_UNKNOWN, time=epoch if self.looked else None)
+                if self.unplaced:
+                    told = self.unplaced.pop(0)[1]
+                    if single:
+                        kill = told
+                    elif len(constraints) == 1:
+                        kill = replace(kill, constraint=told.constraint)
+                else:
+                    (entry.unlogged if entry.fresh else entry.unlogged_below).append(epoch)
+                self._take(entry)
+                self._book(cgroup, entry, kill)
+
+    def _give_up(self, missing: int, no_total: bool, started: float, epoch: float) -> None:
+        """Count as unattributed what nothing can place any more."""
+        old = [one for one in self.unplaced if one[0] <= started - SETTLED]
+        if no_total:
+            missing = len(old)
+        for number in range(missing):
+            if number < len(old):
+                self.news.append((None, old[number][1]))
+                self.unplaced.remove(old[number])
+            else:
+                self.news.append((None, _UNKNOWN))
+                self.unnamed.append(epoch)
+        self.unattributed += missing
+        self.unplaced = [one for one in self.unplaced if one[0] > started - _LATE]
+        self.unnamed = [time for time in self.unnamed if time > epoch - _LATE]
+
+
+def _late(times: list[float], kill: OomKill) -> bool:
+    """Whether a kill is one of those counted at `times` (epoch), which it then leaves."""
+    for time in times:
+        if kill.time is not None and kill.time <= time:
+            times.remove(time)
+            return True
+    return False
+
+
+def _above(cgroup: str) -> Iterator[str]:
+    """The paths above a cgroup, nearest first, without the root."""
+    while (cut := cgroup.rfind("/")) > 0:
+        cgroup = cgroup[:cut]
+        yield cgroup

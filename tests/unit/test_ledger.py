@@ -1,0 +1,218 @@
+"""Every kill once, in whatever order and by whomever it is told of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nsexporter.model import OomKill
+from nsexporter.oom import state
+from nsexporter.oom.ledger import Ledger
+
+KILL = OomKill(time=1000.0, constraint="memcg", pid=7, comm="x")
+
+
+def counts(ledger: Ledger) -> tuple[dict[str, dict[str, int]], int]:
+    """Kills by cgroup and constraint, and those of no cgroup."""
+    kills = {cgroup: entry.kills for cgroup, entry in ledger.entries.items() if entry.kills}
+    assert ledger.attributed == sum(sum(one.values()) for one in kills.values())
+    return kills, ledger.unattributed
+
+
+def settle(ledger: Ledger, total: int | None, living: set[str], at: float) -> None:
+    ledger.settle(total, living, at, 1000.0 + at)
+
+
+def started(total: int = 0) -> Ledger:
+    """A ledger after its first pass, at 0."""
+    ledger = Ledger()
+    settle(ledger, total, {"/a"}, 0.0)
+    return ledger
+
+
+def test_a_kill_told_by_the_log_and_then_by_the_counter_is_one() -> None:
+    ledger = started()
+    ledger.kill(KILL, "/a", sure=True, now=1.0)
+    assert ledger.count("/a", 5, 1, 2.0) == 0
+    settle(ledger, 1, {"/a"}, 2.0)
+    assert counts(ledger) == ({"/a": {"memcg": 1}}, 0)
+
+
+def test_a_kill_told_by_the_counter_and_then_by_the_log_is_one() -> None:
+    ledger = started()
+    assert ledger.count("/a", 5, 1, 1.0) == 1
+    ledger.kill(KILL, "/a", sure=True, now=1.1)
+    settle(ledger, 1, {"/a"}, 1.0)
+    assert counts(ledger) == ({"/a": {"memcg": 1}}, 0)
+    assert ledger.entries["/a"].last == KILL
+
+
+def test_a_line_of_the_log_that_comes_after_the_pass_is_not_counted_again() -> None:
+    ledger = started()
+    ledger.count("/a", 5, 1, 1.0)
+    settle(ledger, 1, {"/a"}, 1.0)
+    ledger.kill(KILL, "/a", sure=True, now=1.5)
+    ledger.kill(replace(KILL, time=1002.5), "/a", sure=True, now=2.5)  # another one
+    assert counts(ledger) == ({"/a": {"unknown": 1, "memcg": 1}}, 0)
+
+
+def test_a_counter_of_a_cgroup_made_anew_begins_at_0() -> None:
+    ledger = started()
+    ledger.count("/a", 5, 2, 1.0)
+    ledger.count("/a", 6, 2, 2.0)
+    ledger.count("/a", 5, 3, 1.5)  # read before the other one was, told later
+    settle(ledger, 4, {"/a"}, 2.0)
+    assert counts(ledger) == ({"/a": {"unknown": 4}}, 0)
+
+
+def test_kills_of_an_earlier_cgroup_do_not_hide_those_of_its_successor() -> None:
+    ledger = started()
+    ledger.kill(KILL, "/a", sure=True, now=1.0)  # gone before its counter was read
+    ledger.count("/a", 6, 0, 2.0)
+    settle(ledger, 1, {"/a"}, 2.0)
+    assert ledger.count("/a", 6, 1, 3.0) == 1
+    settle(ledger, 2, {"/a"}, 3.0)
+    assert sum(ledger.entries["/a"].kills.values()) == 2
+
+
+def test_a_remembered_pid_needs_the_counter_or_a_cgroup_that_is_gone() -> None:
+    ledger = started()
+    ledger.kill(KILL, "/a", sure=False, now=1.0)
+    ledger.kill(KILL, "/b", sure=False, now=1.0)
+    ledger.count("/a", 5, 0, 2.0)
+    settle(ledger, 1, {"/a"}, 2.0)
+    assert counts(ledger) == ({"/b": {"memcg": 1}}, 0)
+    ledger.kill(KILL, "/a", sure=False, now=3.0)
+    ledger.count("/a", 5, 1, 4.0)
+    assert counts(ledger) == ({"/a": {"memcg": 1}, "/b": {"memcg": 1}}, 0)
+
+
+def test_a_cgroup_made_after_the_listing_is_not_counted_twice() -> None:
+    ledger = started()
+    ledger.kill(KILL, "/new", sure=False, now=1.0)
+    settle(ledger, 0, {"/a"}, 2.0)  # listed before /new was made
+    ledger.count("/new", 9, 1, 3.0)
+    settle(ledger, 1, {"/a", "/new"}, 3.0)
+    assert counts(ledger) == ({"/new": {"memcg": 1}}, 0)
+
+
+def test_what_nothing_names_is_unattributed_after_a_second_and_for_good() -> None:
+    ledger = started(10)
+    assert counts(ledger) == ({}, 10)
+    settle(ledger, 12, {"/a"}, 5.0)
+    assert counts(ledger) == ({}, 10)
+    settle(ledger, 12, {"/a"}, 5.5)
+    assert counts(ledger) == ({}, 10)
+    settle(ledger, 12, {"/a"}, 6.5)
+    assert counts(ledger) == ({}, 12)
+    settle(ledger, 12, {"/a"}, 9.0)
+    assert counts(ledger) == ({}, 12)
+
+
+def test_a_late_line_does_not_count_what_was_unattributed() -> None:
+    ledger = started()
+    settle(ledger, 1, {"/a"}, 5.0)
+    settle(ledger, 1, {"/a"}, 6.5)
+    ledger.kill(KILL, "/b", sure=True, now=7.0)
+    assert counts(ledger) == ({}, 1)
+
+
+def test_a_child_that_is_gone_shows_in_the_counter_above_it() -> None:
+    ledger = started()
+    assert ledger.count_below("/a/b", 6, 1) == 1
+    assert ledger.count_below("/a", 5, 1) == 0  # the same kill
+    settle(ledger, 1, {"/a", "/a/b"}, 1.0)
+    assert ledger.count_below("/a", 5, 3) == 2
+    settle(ledger, 3, {"/a"}, 2.0)
+    assert counts(ledger) == ({"/a/b": {"unknown": 1}, "/a": {"unknown": 2}}, 0)
+
+
+def test_a_log_line_moves_what_the_counter_above_told_to_the_child() -> None:
+    ledger = started()
+    ledger.count_below("/a", 5, 1)
+    ledger.kill(KILL, "/a/b", sure=True, now=1.1)
+    settle(ledger, 1, {"/a"}, 1.0)
+    assert counts(ledger) == ({"/a/b": {"memcg": 1}}, 0)
+    ledger.count_below("/a", 5, 1)
+    settle(ledger, 1, {"/a"}, 3.0)
+    assert counts(ledger) == ({"/a/b": {"memcg": 1}}, 0)
+
+
+def test_a_kill_in_a_child_told_by_the_log_is_not_told_again_above() -> None:
+    ledger = started()
+    ledger.kill(KILL, "/a/b", sure=True, now=1.0)
+    assert ledger.count_below("/a", 5, 1) == 0
+    settle(ledger, 1, {"/a"}, 2.0)
+    assert counts(ledger) == ({"/a/b": {"memcg": 1}}, 0)
+
+
+def test_a_group_kill_counts_as_the_kernel_counts_it() -> None:
+    ledger = started()
+    for pid in (1, 1, 2, 3, 4):  # the first victim is counted and printed twice
+        kill = replace(KILL, pid=pid, group="/a")
+        ledger.kill(kill, "/a", sure=pid == 1, now=1.0)
+    ledger.count("/a", 5, 5, 2.0)
+    ledger.count_below("/a", 5, 5)
+    settle(ledger, 5, {"/a"}, 2.0)
+    assert counts(ledger) == ({"/a": {"memcg": 5}}, 0)
+
+
+def test_who_was_out_of_memory_and_is_gone_had_the_kill_that_nobody_else_had() -> None:
+    ledger = started()
+    ledger.suspect("/b", 1.0)
+    settle(ledger, 1, {"/a"}, 1.2)
+    settle(ledger, 1, {"/a"}, 2.5)
+    assert counts(ledger) == ({"/b": {"unknown": 1}}, 0)
+    ledger.suspect("/c", 3.0)  # no kill is missing
+    settle(ledger, 1, {"/a"}, 5.0)
+    settle(ledger, 1, {"/a"}, 7.0)
+    assert counts(ledger) == ({"/b": {"unknown": 1}}, 0)
+
+
+def test_the_only_line_without_a_cgroup_tells_of_the_only_kill_without_a_line() -> None:
+    ledger = started()
+    ledger.kill(KILL, None, sure=False, now=1.0)
+    ledger.count("/a", 5, 1, 1.0)
+    settle(ledger, 1, {"/a"}, 1.0)
+    assert counts(ledger) == ({"/a": {"memcg": 1}}, 0)
+    assert ledger.entries["/a"].last == KILL
+
+
+def test_without_a_total_a_line_that_nobody_can_place_is_unattributed() -> None:
+    ledger = Ledger()
+    settle(ledger, None, set(), 0.0)
+    ledger.kill(KILL, None, sure=False, now=1.0)
+    ledger.kill(KILL, "/a", sure=True, now=1.0)
+    settle(ledger, None, set(), 1.5)
+    assert counts(ledger) == ({"/a": {"memcg": 1}}, 0)
+    settle(ledger, None, set(), 2.5)
+    assert counts(ledger) == ({"/a": {"memcg": 1}}, 1)
+
+
+def test_cgroups_that_are_gone_are_kept_for_a_while_and_no_more_than_so_many() -> None:
+    ledger = started()
+    for number, cgroup in enumerate(["/b", "/c", "/d"]):
+        ledger.kill(KILL, cgroup, sure=True, now=1.0)
+        settle(ledger, 0, {"/a"}, 2.0 + number)
+    ledger.kill(KILL, "/a", sure=True, now=1.0)
+    ledger.drop(before=1002.5, most=10)
+    assert list(ledger.entries) == ["/c", "/d", "/a"]
+    ledger.drop(before=1000.0, most=1)
+    assert list(ledger.entries) == ["/d", "/a"]
+    assert ledger.attributed == 4
+
+
+def test_a_ledger_comes_back_from_its_state_as_it_was() -> None:
+    ledger = started(3)
+    ledger.kill(KILL, "/a", sure=True, now=1.0)
+    ledger.kill(KILL, "/b", sure=False, now=1.0)
+    ledger.kill(KILL, None, sure=False, now=1.0)
+    ledger.count_below("/c", 5, 2)
+    ledger.suspect("/d", 1.0)
+    text = state.dump(ledger, 17, "boot")
+    loaded = state.load(text, "boot")
+    assert loaded is not None
+    restored, sequence = loaded
+    assert sequence == 17
+    assert state.dump(restored, 17, "boot") == text
+    assert restored.entries == ledger.entries
+    assert state.load(text, "another boot") is None
