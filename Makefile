@@ -59,7 +59,18 @@ bench: $(BIN)/nsexporter ## what a pass and a scrape cost on this machine (root,
 bench-compare: $(BIN)/nsexporter ## the same against another revision: make bench-compare REV=v1.0
 	$(BIN)/python -m bench --compare "$(REV)" $(ARGS)
 
+SHARE = build/share
+share: $(BIN)/nsexporter ## man page and shell completion from the command line's parser, into build/share
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[share]'
+	mkdir -p $(SHARE)/man/man8 $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions
+	$(BIN)/argparse-manpage --module nsexporter.cli --function parser --prog nsexporter \
+		--project-name nsexporter --manual-title "System administration" --manual-section 8 \
+		--description "Prometheus exporter of cgroup memory and namespaces" \
+		--format single-commands-section --output $(SHARE)/man/man8/nsexporter.8
+	$(BIN)/shtab --shell=bash nsexporter.cli.parser >$(SHARE)/bash-completion/completions/nsexporter
+	$(BIN)/shtab --shell=zsh nsexporter.cli.parser >$(SHARE)/zsh/site-functions/_nsexporter
+
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help run test check golden docs bench bench-compare clean
+.PHONY: help run test check golden docs bench bench-compare share clean

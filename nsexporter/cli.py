@@ -6,7 +6,7 @@ import argparse
 import logging
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from nsexporter import __version__, logs
@@ -42,26 +42,39 @@ COMMANDS: dict[str, Command] = {
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
+    top = argparse.ArgumentParser(
+        prog="nsexporter",
+        parents=[_flags()],
+        description="Prometheus exporter for the memory of every cgroup and the sharing of every"
+        " namespace. Without a command it serves /metrics.",
+    )
+    top.add_argument("--version", action="version", version=f"nsexporter {__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND")
+    common = _flags(without=("web", "security", "collection"))
+    for name, command in COMMANDS.items():
+        command.add_arguments(
+            commands.add_parser(
+                name,
+                parents=[common],
+                help=command.HELP,
+                description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
+            )
+        )
+    return top
+
+
+def _flags(without: Collection[str] = ()) -> argparse.ArgumentParser:
+    """The flags of the settings, but for those of some sections."""
+    flags = argparse.ArgumentParser(add_help=False)
+    flags.add_argument(
         "--config.file",
         dest="config_file",
         metavar="FILE",
         help="YAML file with settings; without one the defaults hold",
         default=argparse.SUPPRESS,
     )
-    configuration.add_flags(common)
-    top = argparse.ArgumentParser(
-        prog="nsexporter",
-        parents=[common],
-        description="Prometheus exporter for the memory of every cgroup and the sharing of every"
-        " namespace. Without a command it serves /metrics.",
-    )
-    top.add_argument("--version", action="version", version=f"nsexporter {__version__}")
-    commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        command.add_arguments(commands.add_parser(name, parents=[common], help=command.HELP))
-    return top
+    configuration.add_flags(flags, without=without)
+    return flags
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
@@ -175,10 +175,13 @@ class Schema:
         hint = f"write it below {section}:" if key in self._row else hint
         return ConfigError(f"{file}: {key}: unknown key ({hint})")
 
-    def add_flags(self, parser: argparse.ArgumentParser) -> None:
-        """Add the flag of every row that has one; a flag not given leaves no attribute."""
+    def add_flags(self, parser: argparse.ArgumentParser, *, without: Collection[str] = ()) -> None:
+        """Add the flag of every row that has one, but for those of the sections `without`.
+
+        A flag that is not given leaves no attribute.
+        """
         for row in self.rows:
-            if row.flag is None:
+            if row.flag is None or row.key.partition(".")[0] in without:
                 continue
             options: dict[str, Any] = {"dest": row.key, "default": argparse.SUPPRESS}
             if row.parse is boolean:
