@@ -158,6 +158,7 @@ class Collector:
             namespaces=view.namespaces,
             unread_processes=view.unread_processes,
             unread_threads=view.unread_threads,
+            namespace_holders=view.namespace_holders,
             host_namespaces=view.host_namespaces,
             namespace_limits=view.namespace_limits,
             vmstat=vmstat,

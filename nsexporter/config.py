@@ -193,7 +193,7 @@ ROWS = (
         why="Look for threads that are in other namespaces than their process."),
     Row(key="collectors.namespaces.max_threads", parse=integer(1), default=256,
         why="Threads of a process looked at, with threads: true."),
-    Row(key="collectors.namespaces.max_fds", parse=integer(0), default=2000,
+    Row(key="collectors.namespaces.max_fds", parse=integer(0), default=1000,
         why="Descriptors looked at in a pass for namespaces they keep, in turn; 0: none."),
     Row(key="metadata.sources", parse=list_of(one_of(*SOURCES)), default=list(SOURCES),
         why="Whose state tells of containers, in the order asked; each only where it is there."),

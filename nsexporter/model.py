@@ -194,6 +194,7 @@ class Snapshot:
     processes: tuple[Process, ...]
     namespaces: tuple[Namespace, ...]
     unread_processes: int  # whose namespaces may not be read
+    namespace_holders: tuple[str, ...] = ()  # what was looked for that keeps one: mount, fd, child
     unread_threads: int = 0  # left out by collectors.namespaces.max_threads
     host_namespaces: Mapping[str, int]  # ns_type to inode of the host's, where it could be told
     namespace_limits: Mapping[str, int]  # ns_type to /proc/sys/user/max_*_namespaces

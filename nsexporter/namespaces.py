@@ -15,7 +15,7 @@ from nsexporter.model import NS_TYPES, Namespace, Process
 Key = tuple[str, int]
 """Type and inode."""
 
-_PROCESS_COST = 4  # what to open a process's fd directory costs, in links read
+_PROCESS_COST = 8  # what to open a process's fd directory costs, in links read
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class View:
     namespaces: tuple[Namespace, ...] = ()
     unread_processes: int = 0
     unread_threads: int = 0
+    namespace_holders: tuple[str, ...] = ()
     host_namespaces: Mapping[str, int] = field(default_factory=dict)
     namespace_limits: Mapping[str, int] = field(default_factory=dict)
 
@@ -77,6 +78,7 @@ class Namespaces:
         self._settings = settings
         self._clock = clock
         self._turn = 0
+        self._processes: dict[int, Process] = {}
         self._mounts: dict[int, list[Held]] = {}  # by the inode of the mount namespace
         self._descriptors: dict[int, tuple[int, list[Held]]] = {}  # by PID; inode of /proc/PID
         self._next_pid = 0  # whose descriptors are read next
@@ -98,19 +100,39 @@ class Namespaces:
         self._find_mounted(found, scan.processes, host.get("mnt"))
         self._find_open(found, scan.processes)
         self._describe(found)
-        processes = []
-        for seen in scan.processes:
-            index = cgroup_of.get(seen.pid, -1)
-            container_id = container_ids[index] if index >= 0 else None
-            processes.append(Process(seen.pid, container_id, index, seen.namespaces))
         return View(
-            processes=tuple(processes),
+            processes=tuple(self._as_values(scan.processes, cgroup_of, container_ids)),
             namespaces=tuple(self._namespaces(found, container_ids)),
             unread_processes=scan.unreadable,
             unread_threads=scan.unread_threads,
+            namespace_holders=("mount", "fd", "child") if settings.max_fds else ("mount", "child"),
             host_namespaces=host,
             namespace_limits=self._procfs.namespace_limits(),
         )
+
+    def _as_values(
+        self,
+        processes: Sequence[Seen],
+        cgroup_of: Mapping[int, int],
+        container_ids: Sequence[str | None],
+    ) -> Iterator[Process]:
+        """The processes as values; most are those of the pass before."""
+        before = self._processes
+        self._processes = {}
+        for seen in processes:
+            pid = seen.pid
+            index = cgroup_of.get(pid, -1)
+            container_id = container_ids[index] if index >= 0 else None
+            value = before.get(pid)
+            if (
+                value is None
+                or value.namespaces is not seen.namespaces
+                or value.cgroup != index
+                or value.container_id != container_id
+            ):
+                value = Process(pid, container_id, index, seen.namespaces)
+            self._processes[pid] = value
+            yield value
 
     def _find_mounted(
         self, found: dict[Key, _Found], processes: Sequence[Seen], host: int | None

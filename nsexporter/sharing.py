@@ -40,7 +40,8 @@ def namespaces_without_process(columns: Columns) -> Samples:
     counts = {
         (ns_type, held_by): 0
         for ns_type in _types(columns.snapshot)
-        for held_by in ("mount", "fd", *(("child",) if ns_type in _KEPT_BY_CHILDREN else ()))
+        for held_by in columns.snapshot.namespace_holders
+        if held_by != "child" or ns_type in _KEPT_BY_CHILDREN
     }
     for namespace in columns.snapshot.namespaces:
         if namespace.without_process_since is not None:

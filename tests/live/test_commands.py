@@ -15,7 +15,7 @@ from tests.conftest import Need
 from tests.live import lab
 from tests.live.exporter import COMMAND, running
 from tests.live.lab import Pair
-from tests.live.test_namespaces import inode
+from tests.live.nslab import inode
 
 
 def run(*arguments: str, status: int = 0) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import shutil
+import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -15,12 +18,17 @@ from pathlib import Path
 import pytest
 
 from nsexporter import config
+from nsexporter.capability import CAPABILITIES
 from nsexporter.collector import Collector
+from nsexporter.kernel.files import Reader
+from nsexporter.kernel.nsfs import Nsfs
+from nsexporter.kernel.procfs import Procfs
 from nsexporter.model import NS_TYPES
+from nsexporter.namespaces import Namespaces
 from tests.conftest import Need
 from tests.live import lab
-from tests.live.actor import actor
-from tests.samples import Samples, of, scrape
+from tests.live.nslab import CLONE, actor, asked, child, info, inode, link, value
+from tests.samples import of, scrape
 
 FLAGS = {
     "mnt": "--mount",
@@ -40,10 +48,6 @@ def collector(need: Need) -> Iterator[Collector]:
     made = Collector(config.load(None, {}))
     yield made
     made.close()
-
-
-def inode(pid: int, ns_type: str) -> int:
-    return int(os.readlink(f"/proc/{pid}/ns/{ns_type}").split("[")[1][:-1])
 
 
 @pytest.mark.parametrize("ns_type", NS_TYPES)
@@ -81,15 +85,6 @@ def test_counts_equal_those_of_lsns(collector: Collector) -> None:
             assert time.monotonic() < deadline, missed
         for ns_type, count in Counter(ns_type for ns_type, _ in shown).items():
             assert of(samples, "nsexporter_namespaces", ns_type=ns_type) == count
-
-
-def info(samples: Samples, ns_type: str, ns_inode: int) -> dict[str, str]:
-    """The labels of nsexporter_namespace_info but the first two, empty where it is not there."""
-    wanted = {("ns_type", ns_type), ("ns_inode", str(ns_inode))}
-    for name, labels in samples:
-        if name == "nsexporter_namespace_info" and wanted <= labels:
-            return dict(labels - wanted)
-    return {}
 
 
 def lsns() -> dict[tuple[str, str], int]:
@@ -168,31 +163,192 @@ def test_containers_that_share_a_namespace_are_peers(collector: Collector, need:
         assert info(samples, "net", int(net))["scope"] == "shared"
 
 
-@pytest.fixture
-def bound(need: Need, tmp_path: Path) -> Iterator[Path]:
-    """A file to bind mount on; what is mounted there is unmounted in the end."""
-    need("live", os.geteuid() == 0, "root")
-    place = tmp_path / "bound"
-    place.touch()
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=False, stderr=subprocess.DEVNULL)
+def collector_with(**settings: object) -> contextlib.closing[Collector]:
+    """A collector with other settings of collectors.namespaces."""
+    overrides = {f"collectors.namespaces.{key}": value for key, value in settings.items()}
+    return contextlib.closing(Collector(config.load(None, overrides)))
 
 
-# A mount namespace cannot be mounted in itself or a later one, a user namespace never (in a
-# namespace's file system, fs/namespace.c wants the mount's own one).
-@pytest.mark.parametrize("ns_type", [t for t in NS_TYPES if t != "user"])
-def test_a_bind_mount_keeps_a_namespace(collector: Collector, bound: Path, ns_type: str) -> None:
+def test_every_type_together_is_what_the_kernel_says(collector: Collector) -> None:
+    flags = (*FLAGS.values(), "--fork", "--map-root-user")
+    with lab.process(None, unshare=flags) as started:
+        children = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+        samples = scrape(collector)
+        for ns_type in NS_TYPES:
+            wanted = asked(f"/proc/{children[0]}/ns/{ns_type}")
+            made = int(wanted["ns_inode"])
+            assert info(samples, ns_type, made) == wanted | {
+                "held_by": "process",
+                "scope": "other",
+            }
+            assert value(samples, "namespace_processes", ns_type, made) == (
+                1 if ns_type in ("pid", "time") else 2
+            )
+        made = inode(int(children[0]), "user")
+        assert value(samples, "user_namespace_mapped_uids", "user", made) == 1
+
+
+def test_pid_namespaces_four_deep(collector: Collector) -> None:
     with actor() as one:
-        one.unshare(ns_type)
-        link = f"{ns_type}_for_children" if ns_type in ("pid", "time") else ns_type
-        if ns_type == "pid":  # it exists once it has a first process
-            one.do("os.fork() or os._exit(0)")
-        made = int(os.readlink(f"/proc/{one.pid}/ns/{link}").split("[")[1][:-1])
-        subprocess.run(["mount", "--bind", f"/proc/{one.pid}/ns/{link}", bound], check=True)
-    shown = info(scrape(collector), ns_type, made)
-    assert shown["held_by"] == "mount"
-    assert shown["path"] == str(bound)
-    assert shown["scope"] == "other"
-    assert shown["owner_ns_inode"] == str(inode(os.getpid(), "user"))
-    subprocess.run(["umount", bound], check=True)
-    assert info(scrape(collector), ns_type, made) == {}
+        one.unshare("pid")
+        # Each process of the chain waits for the next; the last one for ever.
+        one.do(
+            "os.fork() or [call('unshare', 0x20000000) or os.fork() and signal.pause()"
+            " for _ in range(3)] and signal.pause()"
+        )
+        pid, outer = one.pid, inode(one.pid, "pid")
+        chain = [pid := child(pid) for _ in range(4)]
+        samples = scrape(collector)
+        for depth, pid in enumerate(chain, 1):
+            made = inode(pid, "pid")
+            assert info(samples, "pid", made)["parent_ns_inode"] == str(outer)
+            assert value(samples, "namespace_depth", "pid", made) == depth
+            assert value(samples, "namespace_processes", "pid", made) == 1
+            outer = made
+
+
+def test_a_thread_in_another_namespace(need: Need) -> None:
+    need("live", os.geteuid() == 0, "root")
+    with actor() as one, collector_with(threads=True, max_threads=2) as collector:
+        thread = int(one.do(f"thread(lambda: call('unshare', {CLONE['net'] | CLONE['uts']}))"))
+        made = link(f"/proc/{one.pid}/task/{thread}/ns/net")
+        samples = scrape(collector)
+        wanted = asked(f"/proc/{one.pid}/task/{thread}/ns/net")
+        assert info(samples, "net", made) == wanted | {"held_by": "process", "scope": "other"}
+        assert value(samples, "namespace_threads", "net", made) == 1
+        assert value(samples, "namespace_processes", "net", made) == 0
+        assert value(samples, "namespace_without_process_since_timestamp_seconds", "net", made) is (
+            None
+        )
+    with collector_with() as collector:
+        assert info(scrape(collector), "net", made) == {}
+
+
+def test_threads_beyond_the_bound_are_counted(need: Need) -> None:
+    need("live", os.geteuid() == 0, "root")
+    with collector_with(threads=True, max_threads=1000) as collector:
+        before = of(scrape(collector), "nsexporter_namespace_unread_threads")
+        with actor() as one:
+            one.do("[thread(lambda: None) for _ in range(1003)] and None")
+            assert before is not None
+            assert of(scrape(collector), "nsexporter_namespace_unread_threads") == before + 3
+
+
+def test_setns_shows_within_the_passes_of_refresh(need: Need) -> None:
+    need("live", os.geteuid() == 0, "root")
+    with collector_with(refresh=5) as collector, actor() as one, actor() as other:
+        other.unshare("net")
+        there = inode(other.pid, "net")
+        samples = scrape(collector)
+        assert value(samples, "namespace_processes", "net", there) == 1
+        scrape(collector)  # new processes are read a second time in the next pass
+        one.setns(f"/proc/{other.pid}/ns/net")
+        counts = [value(scrape(collector), "namespace_processes", "net", there) for _ in range(5)]
+        assert counts[-1] == 2
+        assert set(counts) <= {1, 2}
+    with collector_with(refresh=1) as collector, actor() as one, actor() as other:
+        other.unshare("net")
+        scrape(collector)
+        scrape(collector)
+        one.setns(f"/proc/{other.pid}/ns/net")
+        there = inode(other.pid, "net")
+        assert value(scrape(collector), "namespace_processes", "net", there) == 2
+
+
+def test_a_process_that_became_a_zombie_is_left_out_at_once(need: Need) -> None:
+    need("live", lab.memory_root() is not None, "no memory hierarchy")
+    with collector_with(refresh=1000) as collector, actor() as one:
+        pid = int(one.do("os.fork() or signal.pause()"))
+        for _ in range(2):
+            assert pid in {process.pid for process in collector.collect().processes}
+        os.kill(pid, signal.SIGKILL)
+        while "Z (zombie)" not in Path(f"/proc/{pid}/status").read_text():
+            continue
+        assert pid not in {process.pid for process in collector.collect().processes}
+
+
+def test_processes_that_come_and_go_during_the_scan(collector: Collector) -> None:
+    unread = collector.collect().unread_processes  # PID 1, on some machines, even for root
+    with actor() as one:
+        one.do("os.fork() or [os.waitpid(os.fork() or os._exit(0), 0) for _ in range(1 << 30)]")
+        for _ in range(100):
+            snapshot = collector.collect()
+            assert snapshot.unread_processes == unread
+            assert all(process.namespaces.keys() >= set(NS_TYPES) for process in snapshot.processes)
+        assert collector.health.success["namespaces"]
+        assert not {key for key in collector.reader.errors if key[0] == "namespaces"}
+
+
+def as_nobody(procfs: str) -> tuple[int, int, dict[str, bool]]:
+    """Processes read, processes unread and capabilities of a pass without privileges."""
+    receiving, sending = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        with contextlib.closing(Collector(config.load(None, {"path.procfs": procfs}))) as collector:
+            snapshot = collector.collect()
+        holds = {one.name: one.holds(snapshot) for one in CAPABILITIES}
+        answer = (len(snapshot.processes), snapshot.unread_processes, holds)
+        os.write(sending, json.dumps(answer).encode())
+        os._exit(0)
+    os.close(sending)
+    with open(receiving, encoding="utf-8") as pipe:
+        read, unread, holds = json.loads(pipe.read())
+    os.waitpid(pid, 0)
+    return read, unread, holds
+
+
+def test_without_privileges_the_unread_processes_are_counted(need: Need) -> None:
+    need("live", lab.memory_root() is not None, "no memory hierarchy")
+    read, unread, holds = as_nobody("/proc")
+    assert read >= 1  # itself
+    assert unread > 5
+    assert not holds["ns_read"]
+    assert holds["memory"]
+    with tempfile.TemporaryDirectory() as hidden:
+        os.chmod(hidden, 0o755)
+        subprocess.run(["mount", "-t", "proc", "-o", "hidepid=2", "proc", hidden], check=True)
+        try:
+            read, unread, holds = as_nobody(hidden)
+        finally:
+            subprocess.run(["umount", hidden], check=True)
+    assert read >= 1
+    assert unread > 5
+    assert not holds["ns_read"]
+
+
+def cpu(who: int) -> float:
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
+def test_the_scan_costs_a_fraction_of_what_lsns_does(need: Need) -> None:
+    """Bounds far from what is measured (a quarter and a fifteenth hold): others use the machine."""
+    need("live", os.geteuid() == 0 and shutil.which("lsns") is not None, "root and lsns(8)")
+    costs: dict[str, float] = {}
+    with actor() as one:
+        one.do("[os.fork() or signal.pause() for _ in range(1000)] and None")
+        for _ in range(3):
+            before = cpu(resource.RUSAGE_CHILDREN)
+            lsns()
+            used = cpu(resource.RUSAGE_CHILDREN) - before
+            costs["lsns"] = min(costs.get("lsns", used), used)
+        for refresh in (1, 8):
+            settings = config.load(None, {"collectors.namespaces.refresh": refresh})
+            reader = Reader()
+            namespaces = Namespaces(
+                Procfs(reader, "/proc"),
+                Nsfs(reader, "/proc"),
+                settings.collectors.namespaces,
+                time.time,
+            )
+            for number in range(10):
+                before = cpu(resource.RUSAGE_THREAD)
+                namespaces.read({}, ())
+                used = cpu(resource.RUSAGE_THREAD) - before
+                if number >= 2:  # all processes are read twice when they are new
+                    costs[f"{refresh}"] = min(costs.get(f"{refresh}", used), used)
+    assert 3 * costs["1"] < costs["lsns"]
+    assert 8 * costs["8"] < costs["lsns"]

@@ -266,7 +266,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
             config.Memory(True, 200, 1.0, False, False),
             ON,
             ON,
-            config.Namespaces(True, 8, False, 256, 2000),
+            config.Namespaces(True, 8, False, 256, 1000),
             ON,
         ),
         metadata=config.Metadata(config.SOURCES, 0.2),
