@@ -84,14 +84,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         overrides = configuration.overrides(arguments)
         config = configuration.load(path, overrides)
+        logs.configure(config.log.level, config.log.format)
+        raise_descriptor_limit()
+        if arguments.command is not None:
+            return COMMANDS[arguments.command].run(config, arguments)
+        return serve(config, path, overrides)
     except ConfigError as error:
         print(f"nsexporter: {error}", file=sys.stderr)
         return 2
-    logs.configure(config.log.level, config.log.format)
-    raise_descriptor_limit()
-    if arguments.command is not None:
-        return COMMANDS[arguments.command].run(config, arguments)
-    return serve(config, path, overrides)
 
 
 def raise_descriptor_limit() -> None:

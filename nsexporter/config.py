@@ -14,6 +14,7 @@ from nsexporter.settings import (
     integer,
     list_of,
     one_of,
+    optional,
     path,
     regex,
     string,
@@ -35,6 +36,7 @@ class Web:
     listen_addresses: tuple[str, ...]
     telemetry_path: str
     max_connections: int
+    config_file: str | None
     disable_status_page: bool
 
 
@@ -149,6 +151,8 @@ ROWS = (
         why="URL path of the metrics."),
     Row(key="web.max_connections", parse=integer(1), default=128,
         why="Connections served at once, so that slow clients cannot use up descriptors."),
+    Row(key="web.config_file", parse=optional(path), default=None, flag="--web.config.file",
+        example="web.yaml", why="TLS, passwords and headers (exporter-toolkit's format)."),
     Row(key="web.disable_status_page", parse=boolean, default=False,
         flag="--web.disable-status-page", why="Serve no status page at /, for people."),
     Row(key="log.level", parse=one_of("debug", "info", "warning", "error"), default="info",

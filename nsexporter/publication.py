@@ -7,6 +7,7 @@ import platform
 import threading
 import time
 import zlib
+from collections.abc import Callable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -44,6 +45,7 @@ class Publication:
         self.config = config
         self.reload_success = True
         self.reload_time = time.time()
+        self.served: Callable[[], Values] = dict  # what the server tells of itself
         self._lock = threading.Lock()
         self._rendered: tuple[int, list[Family]] | None = None
         self._registry = CollectorRegistry()
@@ -156,6 +158,7 @@ class Publication:
             "nsexporter_cgroups_dropped": [((), health.dropped)],
             "nsexporter_config_last_reload_successful": [((), int(self.reload_success))],
             "nsexporter_config_last_reload_success_timestamp_seconds": [((), self.reload_time)],
+            **self.served(),
         }
 
 

@@ -97,6 +97,28 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
         type="gauge",
         help="When the configuration was last read without an error.",
     ),
+    SelfMetric(
+        name="nsexporter_web_config_last_reload_successful",
+        type="gauge",
+        help="1 where the web configuration in use is the one in its file.",
+    ),
+    SelfMetric(
+        name="nsexporter_web_connections",
+        type="gauge",
+        help="Clients that are connected.",
+    ),
+    SelfMetric(
+        name="nsexporter_web_connections_dropped_total",
+        type="counter",
+        help="Clients cut off before they were answered: too slow, or crowded out by new ones.",
+        labels=("reason",),
+    ),
+    SelfMetric(
+        name="nsexporter_web_responses_total",
+        type="counter",
+        help="Responses by status.",
+        labels=("code",),
+    ),
 )
 
 Values = dict[str, list[tuple[tuple[str, ...], float]]]

@@ -84,6 +84,11 @@ def regex(value: object) -> str:
     return value
 
 
+def optional(parse: Callable[[object], Any]) -> Callable[[object], Any]:
+    """None, or what `parse` accepts."""
+    return lambda value: None if value is None else parse(value)
+
+
 def list_of(item: Callable[[object], str], least: int = 0) -> Callable[[object], tuple[str, ...]]:
     def parse(value: object) -> tuple[str, ...]:
         if not isinstance(value, list):
@@ -189,7 +194,8 @@ class Schema:
             else:
                 options["action"] = "append" if isinstance(row.default, list) else "store"
                 options["metavar"] = row.key.rpartition(".")[2].upper()
-            help_text = f"{row.why} Default: {row.hint(flag=True)}."
+            default = "none" if row.default is None else row.hint(flag=True)
+            help_text = f"{row.why} Default: {default}."
             parser.add_argument(row.flag, help=help_text.replace("%", "%%"), **options)
 
     def overrides(self, namespace: argparse.Namespace) -> dict[str, object]:

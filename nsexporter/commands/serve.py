@@ -15,6 +15,7 @@ from nsexporter.kernel.procfs import Procfs
 from nsexporter.loop import Loop
 from nsexporter.oom.feed import Feed
 from nsexporter.publication import Publication
+from nsexporter.selfmetrics import Values
 from nsexporter.web import address
 from nsexporter.web.connection import Limits
 from nsexporter.web.routes import Routes
@@ -27,10 +28,14 @@ _SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 
 
 def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int:
-    """Serve until SIGTERM or SIGINT; SIGHUP reads the file again."""
+    """Serve until SIGTERM or SIGINT; SIGHUP reads the file again.
+
+    ConfigError where the web configuration file is wrong.
+    """
     # Blocked in every thread and fetched by this one: a handler would not run when its signal
     # comes just before the main thread sleeps in a lock.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    security = Security(config.web.config_file)
     feed = Feed(config.oom, Procfs(Reader(), config.path.procfs), follow=True)
     collector = Collector(config, feed)
     loop = Loop(collector)
@@ -45,9 +50,10 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
     server = Server(
         Routes(publication, config.web.telemetry_path),
         listeners,
-        Security(),
+        security,
         Limits(connections=config.web.max_connections),
     )
+    publication.served = lambda: _values(server, security)
     with server:
         loop.start()
         server.start()
@@ -58,6 +64,20 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
         loop.stop(timeout=0.3)
         feed.close()
         return 0
+
+
+def _values(server: Server, security: Security) -> Values:
+    """The server's own metrics."""
+    return {
+        "nsexporter_web_config_last_reload_successful": [((), int(security.reload_success))],
+        "nsexporter_web_connections": [((), server.connections)],
+        "nsexporter_web_connections_dropped_total": [
+            ((reason,), count) for reason, count in sorted(server.dropped.items())
+        ],
+        "nsexporter_web_responses_total": [
+            ((str(status),), count) for status, count in sorted(server.responses.items())
+        ],
+    }
 
 
 def reload(

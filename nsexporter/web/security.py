@@ -1,12 +1,22 @@
-"""Who may ask, and what is told to everybody: TLS, passwords, rate, headers."""
+"""The web configuration file in force: TLS, passwords, rate, headers; read anew when changed."""
 
 from __future__ import annotations
 
+import logging
+import os
 import ssl
+import time
 from collections.abc import Sequence
 
+from nsexporter.web import tls, webconfig
+from nsexporter.web.auth import BasicAuth, RateLimit
 from nsexporter.web.http1 import PLAIN, Response
+from nsexporter.web.webconfig import WebConfig
+from nsexporter.yamlfile import ConfigError
 
+log = logging.getLogger(__name__)
+
+_LOOKED_AT_EVERY = 1.0  # seconds
 UNAUTHORIZED = Response(
     401,
     PLAIN,
@@ -16,27 +26,118 @@ UNAUTHORIZED = Response(
 
 
 class Security:
-    """Nothing is asked of a client."""
+    """What is asked of a client by the file, if there is one; for the server's thread."""
+
+    def __init__(self, file: str | None = None) -> None:
+        """ConfigError where the file is wrong."""
+        self.reload_success = True
+        self._file = file
+        self._headers: tuple[tuple[str, str], ...] = ()
+        self._context: ssl.SSLContext | None = None
+        self._allowed_sans: frozenset[str] = frozenset()
+        self._auth: BasicAuth | None = None
+        self._rate: RateLimit | None = None
+        self._files: tuple[str, ...] = ()
+        self._seen: list[object] = []
+        self._looked_at = time.monotonic()
+        if file is not None:
+            self._load(file)
+            self._seen = self._look(file)
 
     def context(self) -> ssl.SSLContext | None:
-        """What TLS is spoken with, None where it is not."""
-        return None
+        """What TLS is spoken with on a new connection, None where it is not."""
+        self._refresh()
+        return self._context
 
     def check_certificate(self, client: ssl.SSLSocket) -> None:
-        """ssl.SSLError where the client's certificate is not one of those that are let in."""
+        """ssl.SSLError where the client's certificate has none of the names that are let in."""
+        if self._allowed_sans and self._allowed_sans.isdisjoint(tls.names(client)):
+            raise ssl.SSLError("no name of the client's certificate is allowed")
 
     def headers(self) -> Sequence[tuple[str, str]]:
         """Headers of every response."""
-        return (("X-Content-Type-Options", "nosniff"),)
+        return (("X-Content-Type-Options", "nosniff"), *self._headers)
 
     def limited(self) -> Response | None:
         """429 where requests come too fast."""
-        return None
+        self._refresh()
+        seconds = self._rate.wait() if self._rate is not None else 0
+        if not seconds:
+            return None
+        return Response(429, PLAIN, [b"too many requests\n"], (("Retry-After", str(seconds)),))
 
     def knows(self, authorization: str) -> bool | None:
         """Whether the Authorization header lets in; None where that is to be verified."""
-        return True
+        return True if self._auth is None else self._auth.knows(authorization)
 
     def verify(self, authorization: str) -> bool:
-        """The same, however long it takes."""
-        return True
+        """The same, which takes a while; from another thread."""
+        auth = self._auth
+        return True if auth is None else auth.verify(authorization)
+
+    def _refresh(self) -> None:
+        """Use what the file, or a file it names, says since it was changed, if that is right."""
+        now = time.monotonic()
+        if self._file is None or now - self._looked_at < _LOOKED_AT_EVERY:
+            return
+        self._looked_at = now
+        seen = self._look(self._file)
+        if seen == self._seen:
+            return
+        try:
+            self._load(self._file)
+        except ConfigError as error:
+            log.error("the web configuration was not reloaded: %s", error)
+            self.reload_success = False
+            self._seen = seen
+        else:
+            log.info("the web configuration was reloaded")
+            self.reload_success = True
+            self._seen = self._look(self._file)
+
+    def _look(self, file: str) -> list[object]:
+        """What tells that a file was changed or replaced."""
+        seen: list[object] = []
+        for name in (file, *self._files):
+            try:
+                status = os.stat(name)
+            except OSError as error:
+                seen.append(error.errno)
+            else:
+                seen.append((status.st_ino, status.st_mtime_ns, status.st_size))
+        return seen
+
+    def _load(self, file: str) -> None:
+        config = webconfig.load(file)
+        context, auth = load_context(file, config), load_auth(file, config)
+        self._context = context
+        self._files = config.tls.files if config.tls is not None else ()
+        self._allowed_sans = frozenset(config.tls.client_allowed_sans if config.tls else ())
+        self._auth = auth
+        self._headers = config.headers
+        self._rate = (
+            RateLimit(config.rate_interval, config.rate_burst) if config.rate_interval else None
+        )
+
+
+def load_context(file: str, config: WebConfig) -> ssl.SSLContext | None:
+    """The context that the file asks for; ConfigError where its certificates are no good."""
+    if config.tls is None:
+        return None
+    try:
+        return tls.context(config.tls)
+    except ValueError as error:
+        raise ConfigError(f"{file}: tls_server_config: {error}") from None
+
+
+def load_auth(file: str, config: WebConfig) -> BasicAuth | None:
+    """The users of the file; ConfigError where bcrypt is not installed."""
+    if not config.users:
+        return None
+    try:
+        from bcrypt import checkpw
+    except ImportError:
+        raise ConfigError(
+            f"{file}: basic_auth_users: bcrypt is not installed (try pip install nsexporter[auth])"
+        ) from None
+    return BasicAuth(config.users, checkpw)

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 _WORKERS = 8
 _ACCEPTED_AT_ONCE = 64
 _VERIFIED_AT_ONCE = 16  # passwords that wait to be checked; further ones are denied
+_VERIFIED_FOR_ONE = 2  # of them for one address: guessing does not keep the others out
 _DENIED_AFTER = 1.0  # seconds until a wrong password is told to be wrong
 # Of these the process or the host has no more to give: clients who do nothing have to go.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
@@ -50,16 +51,18 @@ class Server:
         self._security = security
         self._limits = limits
         self.addresses = tuple(shown(listener) for listener in listeners)
-        self.requests: Counter[int] = Counter()
-        """Responses by status."""
-        self.dropped: Counter[str] = Counter()
-        """Connections that we ended before they had asked or been answered, by reason."""
+        self.responses: Counter[int] = Counter()  # by status
+        # Connections that we ended before they were answered, by reason; every reason from the
+        # start, since a counter born at 1 has no increase.
+        self.dropped: Counter[str] = Counter({"slow": 0, "crowded out": 0})
         self._connections: dict[Connection, Conversation] = {}
         self._calls: deque[Callable[[], None]] = deque()  # what workers want done by the loop
         self._delayed: deque[tuple[float, Connection]] = deque()
         self._workers: Workers[Job, Connection] = Workers(_WORKERS, self._work)
         self._verifier: Workers[str, tuple[Connection, Request]] = Workers(1, self._verify)
+        self._verified_for: Counter[str] = Counter()  # by address, how many wait
         self._selector = selectors.DefaultSelector()
+        # Never closed: a worker that ends late still writes to it.
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._sweep_at = float("inf")
         self._accepting = True
@@ -94,7 +97,6 @@ class Server:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
         self._listeners.clear()
-        os.close(self._wakeup)
 
     def responds(self, timeout: float) -> bool:
         """Whether the thread of all clients still goes round, for the watchdog."""
@@ -230,8 +232,13 @@ class Server:
             return self._answer_soon(connection, refusal)
         authorization = request.headers.get("authorization", "")
         known = self._security.knows(authorization)
-        if known is None and len(self._verifier) < _VERIFIED_AT_ONCE:
+        if (
+            known is None
+            and len(self._verifier) < _VERIFIED_AT_ONCE
+            and self._verified_for[connection.peer] < _VERIFIED_FOR_ONE
+        ):
             connection.stage = "verify"
+            self._verified_for[connection.peer] += 1
             return self._verifier.submit(authorization, (connection, request), float("inf"))
         if not known:
             return self._deny(connection, at_once=not authorization)
@@ -251,6 +258,9 @@ class Server:
         self._wake()
 
     def _verified(self, connection: Connection, request: Request, right: bool) -> None:
+        self._verified_for[connection.peer] -= 1
+        if not self._verified_for[connection.peer]:
+            del self._verified_for[connection.peer]
         if connection not in self._connections:
             return
         if right:
@@ -282,7 +292,7 @@ class Server:
     def _answer(self, connection: Connection, response: Response) -> None:
         if connection not in self._connections:
             return
-        self.requests[response.status] += 1
+        self.responses[response.status] += 1
         # Slow readers hold back the responses of as many passes: the slowest ones go.
         allowed = max(self._limits.pending, 4 * sum(map(len, response.body)))
         while sum(one.pending for one in self._connections) > allowed:

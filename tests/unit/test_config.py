@@ -259,7 +259,7 @@ def test_an_empty_file_or_section_is_the_defaults(text: str, tmp_path: pathlib.P
 def test_the_defaults_are_the_documented_ones() -> None:
     assert config.load(None) == config.Config(
         path=config.Path("/proc", "/sys", "/"),
-        web=config.Web((":10061",), "/metrics", 128, False),
+        web=config.Web((":10061",), "/metrics", 128, None, False),
         log=config.Log("info", "logfmt"),
         collection=config.Collection(15.0, 1.0, 20000, (), ()),
         collectors=config.Collectors(
@@ -283,7 +283,7 @@ def test_the_file_changes_only_the_keys_it_has(tmp_path: pathlib.Path) -> None:
     default = config.load(None)
     assert config.load(write(tmp_path, text.encode())) == dataclasses.replace(
         default,
-        web=config.Web(("[::1]:0", "localhost:9", "unix:/run/x"), "/metrics", 128, False),
+        web=config.Web(("[::1]:0", "localhost:9", "unix:/run/x"), "/metrics", 128, None, False),
         collection=config.Collection(90.0, 1.0, 20000, (), ("^/user",)),
         collectors=dataclasses.replace(default.collectors, self=OFF),
     )
@@ -332,7 +332,8 @@ def test_the_flags_are_these() -> None:
     collectors = ("memory", "pids", "pressure", "namespaces", "self")
     assert {row.flag for row in config.ROWS if row.flag} == {
         *("--path.procfs", "--path.sysfs", "--path.rootfs"),
-        *("--web.listen-address", "--web.telemetry-path", "--log.level", "--log.format"),
+        *("--web.listen-address", "--web.telemetry-path", "--web.config.file"),
+        *("--log.level", "--log.format"),
         "--web.disable-status-page",
         *("--collection.interval", "--collection.max-age"),
         *(f"--collector.{name}" for name in collectors),
