@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from nsexporter.config import Config
 from nsexporter.containers import mapping
-from nsexporter.containers.mapping import ContainerMap
-from nsexporter.containers.sources import cache
+from nsexporter.containers.sources import container_map
 from nsexporter.edge import Edge
 from nsexporter.kernel import mounts, parse
 from nsexporter.kernel.cgroupfs import CgroupTree, Found
@@ -47,15 +46,7 @@ class Collector:
         self.reader = Reader()
         self.health = Health()
         self.host = host(self.reader, config.path.rootfs)
-        self.containers = ContainerMap(
-            config.labels.container_id_length,
-            cache(
-                config.path.rootfs,
-                config.metadata.sources,
-                timeout=config.metadata.timeout,
-                allow=config.labels.allow,
-            ),
-        )
+        self.containers = container_map(config.path.rootfs, config.metadata, config.labels)
         self.edge = Edge(config.collectors.memory, f"{config.path.sysfs}/kernel/tracing")
         self._procfs = Procfs(self.reader, config.path.procfs)
         self._namespaces = Namespaces(

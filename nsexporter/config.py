@@ -134,7 +134,7 @@ _address = string(
 )
 _label_pattern = string("a label's name", r"[^\0]+")
 
-SOURCES = ("docker",)
+SOURCES = ("docker", "containerd", "cri-o", "podman", "oci", "lxc", "machined")
 """The sources of metadata there are."""
 
 _CGROUPS = ["^/system[.]slice/"]

@@ -28,7 +28,7 @@ class Docker:
             file = self._files.read(f"{root}/containers/{identity.container_id}/config.v2.json")
             if file is not None:
                 self._last = root
-                return _metadata(file)
+                return _metadata(file, identity.runtime or "docker")
         return None
 
     def _roots(self, uid: int | None) -> Iterator[str]:
@@ -47,12 +47,12 @@ class Docker:
                     yield f"{root}/{name}"
 
 
-def _metadata(file: StateFile) -> Metadata:
+def _metadata(file: StateFile, runtime: str) -> Metadata:
     config = document(file)
     labels = texts(config.get("Config", {}).get("Labels"))
     restarts = config.get("RestartCount")
     return Metadata(
-        runtime="docker",
+        runtime=runtime,
         # The kubelet's names for dockershim and cri-dockerd, pkg/kubelet/types/labels.go.
         name=labels.get("io.kubernetes.container.name") or text(config, "Name").removeprefix("/"),
         image=text(config, "Config", "Image"),

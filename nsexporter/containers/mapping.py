@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nsexporter.containers.identity import identify
 from nsexporter.containers.metadata import MetadataCache
+from nsexporter.containers.oci import States
 from nsexporter.containers.source import Metadata
 from nsexporter.model import Container, Identity
 
@@ -42,11 +43,29 @@ def with_above(gone: Sequence[str], paths: Sequence[str]) -> dict[str, bool]:
     return {cgroup: found[cgroup] for cgroup in sorted(found) if cgroup not in known}
 
 
+def _told(path: str, identity: Identity, told: Mapping[str, Identity]) -> Identity:
+    """The identity of a cgroup that a runtime's state names, or that lies below one."""
+    above = path
+    while above and above not in told:
+        above = above.rpartition("/")[0]
+    if not above:
+        return identity
+    state = told[above]
+    return replace(
+        identity,
+        kind="container" if above == path else "container-child",
+        container_id=state.container_id,
+        runtime=state.runtime,
+        namespace=state.namespace,
+    )
+
+
 class ContainerMap:
     """Identities by path, kept between passes."""
 
-    def __init__(self, id_length: int, metadata: MetadataCache) -> None:
+    def __init__(self, id_length: int, metadata: MetadataCache, states: States) -> None:
         self.metadata = metadata
+        self._states = states
         self._id_length = id_length
         self._known: dict[str, Identity] = {}
 
@@ -65,6 +84,11 @@ class ContainerMap:
             if identity is None:
                 identity = known[path] = identify(path)
             result.append(identity)
+        told = self._states.cgroups({one.container_id for one in result if one.container_id})
+        if told:
+            for i, (path, identity) in enumerate(zip(paths, result, strict=True)):
+                if identity.container_id is None:
+                    result[i] = _told(path, identity, told)
         index = {path: i for i, path in enumerate(paths)}
         for i, (path, identity) in enumerate(zip(paths, result, strict=True)):
             if identity.runtime == "podman" and identity.kind == "container" and not populated[i]:
@@ -75,26 +99,36 @@ class ContainerMap:
         return result
 
     def containers(
-        self, paths: Sequence[str], identities: Sequence[Identity]
+        self, paths: Sequence[str], identities: list[Identity]
     ) -> list[Container | None]:
-        """For each cgroup the container whose own cgroup it is, with its runtime's metadata."""
+        """For each cgroup the container whose own cgroup it is, with its runtime's metadata.
+
+        Where that says that a container only holds its pod's namespaces, its identity becomes
+        that of a sandbox.
+        """
         own = {
             path: identity
             for path, identity in zip(paths, identities, strict=True)
             if identity.container_id and identity.kind in _OWN
         }
         known = self.metadata.update(own)
-        return [
-            self._container(path, own[path], known.get(path, _NOTHING)) if path in own else None
-            for path in paths
-        ]
+        result: list[Container | None] = []
+        for i, path in enumerate(paths):
+            if path not in own:
+                result.append(None)
+                continue
+            metadata = known.get(path, _NOTHING)
+            if metadata.sandbox:
+                identities[i] = replace(identities[i], kind="sandbox")
+            result.append(self._container(path, own[path], metadata))
+        return result
 
     def _container(self, path: str, identity: Identity, metadata: Metadata) -> Container:
         container_id = identity.container_id or ""
         return Container(
             container_id=container_id,
             label_id=self.label_id(container_id),
-            runtime=identity.runtime or metadata.runtime,
+            runtime=metadata.runtime or identity.runtime or "",
             pod_uid=identity.pod_uid or metadata.pod_uid,
             qos=identity.qos or "",
             cgroup=path,

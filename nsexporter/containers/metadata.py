@@ -128,22 +128,29 @@ class MetadataCache:
                 continue
             try:
                 metadata = source.lookup(identity)
-            except PermissionError:
-                failed = True
-                if source.name not in self.denied:
-                    log.warning("the state of %s may not be read", source.name)
-                    self.denied.add(source.name)
-                continue
             except (OSError, ValueError, TypeError, AttributeError) as error:
+                self._failed(source, error)
                 failed = True
-                self.errors[source.name] += 1
-                if self.errors[source.name] == 1:
-                    log.warning("metadata source %s failed: %s", source.name, error)
                 continue
-            if metadata is not None:
-                self.denied.discard(source.name)
-                return metadata, failed
+            if metadata is None:
+                continue
+            if metadata.problem is not None:
+                self._failed(source, metadata.problem)
+                return metadata, True
+            self.denied.discard(source.name)
+            return metadata, failed
         return None, failed
+
+    def _failed(self, source: Source, error: Exception) -> None:
+        """Log a source's first failure, and count all; what may not be read is no failure."""
+        if isinstance(error, PermissionError):
+            if source.name not in self.denied:
+                log.warning("the state of %s may not be read: %s", source.name, error)
+            self.denied.add(source.name)
+            return
+        self.errors[source.name] += 1
+        if self.errors[source.name] == 1:
+            log.warning("metadata source %s failed: %s", source.name, error)
 
     def _take(self) -> None:
         """Keep the answers that have come."""

@@ -26,6 +26,7 @@ class Metadata:
     pod_uid: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Stamp] = field(default_factory=dict)  # that said so: changed, ask again
+    problem: OSError | ValueError | None = None  # what kept the source from telling the rest
 
 
 class Source(Protocol):

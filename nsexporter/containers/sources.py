@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
+from nsexporter.config import Labels, Metadata
+from nsexporter.containers.containerd import Containerd
+from nsexporter.containers.crio import Crio
 from nsexporter.containers.docker import Docker
+from nsexporter.containers.lxc import Lxc
+from nsexporter.containers.machined import Machined
+from nsexporter.containers.mapping import ContainerMap
 from nsexporter.containers.metadata import MetadataCache
+from nsexporter.containers.oci import Oci, States
+from nsexporter.containers.podman import Podman
 from nsexporter.containers.source import Source
 from nsexporter.containers.state import StateFiles
 
-SOURCES: Mapping[str, Callable[[StateFiles], Source]] = {"docker": Docker}
+SOURCES: Mapping[str, Callable[[StateFiles], Source]] = {
+    "docker": Docker,
+    "containerd": Containerd,
+    "cri-o": Crio,
+    "podman": Podman,
+    "oci": Oci,
+    "lxc": Lxc,
+    "machined": Machined,
+}
 
 
-def cache(
-    rootfs: str, names: Sequence[str], *, timeout: float, allow: Sequence[str]
-) -> MetadataCache:
-    """A cache over the sources called `names`, below `rootfs`."""
+def container_map(rootfs: str, metadata: Metadata, labels: Labels) -> ContainerMap:
+    """A map of the host's containers, over the sources that the configuration names."""
     files = StateFiles(rootfs)
-    sources = [SOURCES[name](files) for name in names]
-    return MetadataCache(sources, files, timeout=timeout, allow=allow)
+    cache = MetadataCache(
+        [SOURCES[name](files) for name in metadata.sources],
+        files,
+        timeout=metadata.timeout,
+        allow=labels.allow,
+    )
+    return ContainerMap(labels.container_id_length, cache, States(files, cache.errors))

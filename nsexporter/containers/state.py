@@ -34,17 +34,29 @@ class StateFiles:
     def __init__(self, rootfs: str) -> None:
         self._rootfs = rootfs.rstrip("/")
 
-    def read(self, path: str) -> StateFile | None:
-        """The whole file; its last component may be no symbolic link."""
+    def name(self, path: str) -> str:
+        """The file's name for us."""
+        return self._rootfs + path
+
+    def open(self, path: str) -> int | None:
+        """A descriptor of a regular file; its last component may be no symbolic link."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:
-            fd = os.open(self._rootfs + path, flags)
+            fd = os.open(self.name(path), flags)
         except (FileNotFoundError, NotADirectoryError):
+            return None
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise ValueError(f"{path}: no regular file")
+        return fd
+
+    def read(self, path: str) -> StateFile | None:
+        """The whole file."""
+        fd = self.open(path)
+        if fd is None:
             return None
         try:
             status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                raise ValueError(f"{path}: no regular file")
             if status.st_size > _LARGEST:
                 raise ValueError(f"{path}: {status.st_size} bytes are too many")
             parts = []
@@ -59,14 +71,14 @@ class StateFiles:
     def stamp(self, path: str) -> Stamp | None:
         """The stamp of a file or directory, None where it is not there or out of reach."""
         try:
-            return _stamp(os.stat(self._rootfs + path, follow_symlinks=False))
+            return _stamp(os.stat(self.name(path), follow_symlinks=False))
         except OSError:
             return None
 
     def names(self, path: str) -> list[str]:
         """What is in a directory, sorted; nothing where there is none."""
         try:
-            return sorted(os.listdir(self._rootfs + path))
+            return sorted(os.listdir(self.name(path)))
         except (FileNotFoundError, NotADirectoryError):
             return []
 

@@ -2,14 +2,94 @@
 
 from __future__ import annotations
 
-from tests.runtimes.rig import Podman
+import json
+
+import pytest
+
+from nsexporter.model import Cgroup, Snapshot
+from tests.runtimes.rig import IMAGE, Podman, cgroup
 
 
-def test_podman_runs_in_the_lab(podman: Podman) -> None:
-    for flags in (("--runtime", "runc"), ()):
-        container_id = podman.sleep("--network", "none", *flags)
-        assert podman.inspect(container_id)["State"]["Running"]
+def snapshot(podman: Podman, *allow: str) -> Snapshot:
+    """One pass over the lab."""
+    collector = podman.lab.collector(**{"labels.allow": allow})
+    try:
+        return collector.collect()
+    finally:
+        collector.close()
+
+
+def own(seen: Snapshot, container_id: str) -> Cgroup:
+    """The one cgroup that is the container's own."""
+    (found,) = (
+        one
+        for one in seen.cgroups
+        if one.container is not None and one.container.container_id == container_id
+    )
+    return found
+
+
+@pytest.mark.parametrize("runtime", ["crun", "runc"])
+def test_a_container_is_what_podman_inspect_says(podman: Podman, runtime: str) -> None:
+    flags = ("--network", "none", "--label", "team=core", "-m", "64m")
+    container_id = podman.sleep("--runtime", runtime, "--name", f"web-{runtime}", *flags)
+    try:
+        told = podman.inspect(container_id)
+        found = own(snapshot(podman, "team"), container_id)
+        container = found.container
+        assert container is not None
+        assert container.runtime == "podman"
+        assert container.name == told["Name"]
+        assert (container.image, container.image_id) == (
+            told["ImageName"],
+            f"sha256:{told['Image']}",
+        )
+        assert container.image == IMAGE
+        assert container.labels == (("team", "core"),)
+        assert (container.pod_name, found.pod_name) == ("", "")
+        assert found.path == cgroup(told["State"]["Pid"])
+        assert told["State"]["Pid"] in found.pids
+    finally:
         podman("rm", "-f", "-t", "0", container_id)
-    podman("pod", "create", "--name", "p1", "--network", "none")
-    podman.sleep("--pod", "p1", "--name", "member")
-    podman("pod", "rm", "-f", "-t", "0", "p1")
+
+
+def test_a_pods_containers_and_its_cgroup_have_its_name(podman: Podman) -> None:
+    podman("pod", "create", "--name", "shop", "--network", "none", "--label", "tier=back")
+    try:
+        member = podman.sleep("--pod", "shop", "--name", "shop-web")
+        pod = json.loads(podman("pod", "inspect", "shop"))
+        seen = snapshot(podman, "tier")
+        found = own(seen, member)
+        assert found.container is not None
+        assert (found.container.name, found.container.pod_name) == ("shop-web", "shop")
+        assert found.container.labels == (("tier", "back"),)
+        infra = own(seen, pod["InfraContainerID"])
+        assert infra.identity.kind == "sandbox"
+        assert infra.container is not None
+        assert infra.container.pod_name == "shop"
+        above = {one.path: one for one in seen.cgroups}[pod["CgroupPath"]]
+        assert (above.identity.kind, above.pod_name) == ("pod", "shop")
+        assert above.container is None
+        everywhere = {one.path for one in seen.cgroups if one.pod_name == "shop"}
+        assert everywhere >= {above.path, found.path, infra.path}
+        assert all(path.startswith(above.path) for path in everywhere)
+    finally:
+        podman("pod", "rm", "-f", "-t", "0", "shop")
+
+
+def test_a_rename_shows_in_the_next_pass(podman: Podman) -> None:
+    container_id = podman.sleep("--network", "none", "--name", "early")
+    collector = podman.lab.collector()
+    try:
+
+        def name() -> str:
+            found = own(collector.collect(), container_id).container
+            assert found is not None
+            return found.name
+
+        assert name() == "early"
+        podman("rename", "early", "late")
+        assert name() == "late"
+    finally:
+        collector.close()
+        podman("rm", "-f", "-t", "0", container_id)

@@ -14,7 +14,7 @@ import pytest
 
 from nsexporter.containers.metadata import MetadataCache
 from nsexporter.containers.source import Metadata, Source
-from nsexporter.containers.sources import SOURCES, cache
+from nsexporter.containers.sources import SOURCES
 from nsexporter.containers.state import StateFiles, document
 from nsexporter.model import Identity
 
@@ -49,7 +49,9 @@ def config_v2(root: Path, content: object, data: str = "/var/lib/docker") -> Pat
 
 
 def ask(root: Path, *, allow: tuple[str, ...] = ("com.docker.compose.*",)) -> MetadataCache:
-    return cache(str(root), tuple(SOURCES), timeout=30, allow=allow)
+    files = StateFiles(str(root))
+    sources = [make(files) for make in SOURCES.values()]
+    return MetadataCache(sources, files, timeout=30, allow=allow)
 
 
 def test_docker_tells_name_image_and_allowed_labels(tmp_path: Path) -> None:
