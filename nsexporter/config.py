@@ -106,6 +106,11 @@ class Oom:
 
 
 @dataclass(frozen=True, slots=True)
+class Compat:
+    cadvisor: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Labels:
     container_id_length: int
     allow: tuple[str, ...]
@@ -123,6 +128,7 @@ class Config:
     metadata: Metadata
     oom: Oom
     labels: Labels
+    compat: Compat
 
 
 _url_path = string("a URL path that begins with /", r"/[!\"$->@-~]*")
@@ -216,6 +222,8 @@ ROWS = (
     Row(key="labels.allow", parse=list_of(_label_pattern),
         default=["com.docker.compose.project", "com.docker.compose.service"],
         why="Containers' own labels shown in container_info, * standing for any characters."),
+    Row(key="compat.cadvisor", parse=boolean, default=False, flag="--compat.cadvisor",
+        why="Export memory and OOM kills under cAdvisor's names too (see docs/cadvisor.md)."),
 )  # fmt: skip
 _SCHEMA = Schema(ROWS)
 add_flags, overrides, example = _SCHEMA.add_flags, _SCHEMA.overrides, _SCHEMA.example

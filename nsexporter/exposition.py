@@ -37,12 +37,14 @@ class Family:
     def openmetrics(self) -> bytes:
         """The family in OpenMetrics, whose family names lack _total and _info."""
         suffix = {"counter": "_total", "info": "_info"}.get(self.type, "")
+        # A counter whose name does not end so, as some of cAdvisor's, is none in OpenMetrics.
+        kind = self.type if self.name.endswith(suffix) else "unknown"
         name = self.name.removesuffix(suffix).encode()
         return b"# HELP %b %b\n# TYPE %b %b\n%b" % (
             name,
             _help(self.help).replace(b'"', b'\\"'),
             name,
-            self.type.encode(),
+            kind.encode(),
             self.body,
         )
 

@@ -11,7 +11,7 @@ from nsexporter import derived, sharing
 from nsexporter.capability import CAPABILITIES, Capability
 from nsexporter.columns import Columns, integers
 from nsexporter.kernel.host import Host
-from nsexporter.model import NS_TYPES, Container, Namespace, Snapshot
+from nsexporter.model import NS_TYPES, Container, Namespace, OomAccount, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,20 +25,13 @@ class Use:
     limiting: str  # path of the cgroup whose limit that is, empty for none
     headroom: float | None  # bytes
     failcnt: float | None
-    oom_kills: float | None
+    oom_kills: int | None  # from the ledger
+    last_kill: float | None  # seconds since the epoch
     stalled: float | None  # seconds in which all its processes waited for memory
 
     @property
     def fullness(self) -> float:
-        """How much of what it may grow to is used, 0 to 1; 0 where nothing limits it.
-
-                >>> from nsexporter.kernel.host import Host
-        from nsexporter.model import Container
-                >>> container = Container(container_id="a", label_id="a", runtime="", cgroup="/a")
-                >>> Use(container=container, usage=60, working_set=None, limit=100, limiting="/a",
-                ...     headroom=25, failcnt=None, oom_kills=None, stalled=None).fullness
-                0.75
-        """
+        """How much of what it may grow to is used, 0 to 1; 0 where nothing limits it."""
         if self.limit is None or self.headroom is None or not 0 < self.limit < math.inf:
             return 0.0
         return min(1.0, max(0.0, 1 - self.headroom / self.limit))
@@ -53,7 +46,8 @@ def uses(columns: Columns) -> list[Use]:
     headroom = integers(derived.headroom(columns))
     events = "memory.events.local"
     failcnt = integers(columns.number("memory.failcnt") if v1 else columns.key(events, b"max"))
-    kills = integers(columns.key("memory.oom_control" if v1 else events, b"oom_kill"))
+    ledger = columns.snapshot.oom
+    told = any(ledger.sources.values())
     stalled = columns.pressure("memory.pressure", b"full")
     found = []
     for i, cgroup in enumerate(columns.cgroups):
@@ -61,6 +55,7 @@ def uses(columns: Columns) -> list[Use]:
             continue
         limit = limits[i]
         limited = limit is not None and limit[0] < math.inf
+        account = ledger.accounts.get(cgroup.path)
         found.append(
             Use(
                 container=cgroup.container,
@@ -70,11 +65,35 @@ def uses(columns: Columns) -> list[Use]:
                 limiting=columns.cgroups[limit[1]].path if limit and limited else "",
                 headroom=headroom[i],
                 failcnt=failcnt[i],
-                oom_kills=kills[i],
+                oom_kills=_total(account) if told else None,
+                last_kill=account.last.time if account else None,
                 stalled=None if (value := stalled[i]) is None else float(value),
             )
         )
     return sorted(found, key=lambda use: (-use.fullness, -(use.usage or 0), use.container.cgroup))
+
+
+def _total(account: OomAccount | None) -> int:
+    return sum(account.kills.values()) if account else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Killed:
+    """The OOM kills of one cgroup, which may be gone."""
+
+    account: OomAccount
+    kills: int
+    alive: bool
+
+
+def killed(snapshot: Snapshot) -> list[Killed]:
+    """Every cgroup with an OOM kill that is remembered, the newest kill first."""
+    there = {cgroup.path for cgroup in snapshot.cgroups}
+    found = [
+        Killed(account=one, kills=_total(one), alive=one.cgroup in there)
+        for one in snapshot.oom.accounts.values()
+    ]
+    return sorted(found, key=lambda one: (-(one.account.last.time or 0), one.account.cgroup))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +185,9 @@ class Status:
     processes: int
     namespaces: int
     uses: Sequence[Use]
+    killed: Sequence[Killed]
+    unattributed: int | None  # kills of which nothing tells the cgroup
+    now: float  # when the pass was, seconds since the epoch
     members: Sequence[Member]
     host_inodes: Mapping[str, int]
     tree: Node | None
@@ -187,6 +209,9 @@ def status(columns: Columns, host: Host, *, version: str, telemetry_path: str) -
         processes=len(snapshot.processes),
         namespaces=len(snapshot.namespaces),
         uses=uses(columns),
+        killed=killed(snapshot),
+        unattributed=snapshot.oom.unattributed,
+        now=snapshot.timestamp,
         members=members(snapshot),
         host_inodes=snapshot.host_namespaces,
         tree=tree(columns),

@@ -20,7 +20,7 @@ from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
 from nsexporter import __version__, exposition, overview
 from nsexporter.capability import CAPABILITIES
-from nsexporter.catalogue import METRICS
+from nsexporter.catalogue import CADVISOR_METRICS, METRICS
 from nsexporter.collector import Collector
 from nsexporter.columns import Columns
 from nsexporter.config import Config
@@ -120,6 +120,8 @@ class Publication:
                     if not getattr(enabled, group).enabled
                 }
                 rows = [metric for metric in METRICS if metric.group not in off]
+                if self.config.compat.cadvisor:
+                    rows += CADVISOR_METRICS
                 rendered = exposition.render(columns, rows)
                 for name, count in columns.malformed.items():
                     self.collector.reader.errors[name.partition(".")[0], "malformed"] += count

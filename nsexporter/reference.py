@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from nsexporter.catalogue import CGROUP_METRICS, METRICS
+from nsexporter.catalogue import CADVISOR_METRICS, CGROUP_METRICS, METRICS
 from nsexporter.catalogue.host import HOST_METRICS
 from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
 from nsexporter.catalogue.oom import OOM_METRICS
@@ -56,6 +56,11 @@ def reference() -> str:
     parts += [
         "\n## Containers, namespaces and the host\n",
         _table(OOM_METRICS + HOST_METRICS + NAMESPACE_METRICS),
+    ]
+    parts += [
+        "\n## Under cAdvisor's names\n",
+        "\nOnly with `compat.cadvisor`; [cadvisor.md](cadvisor.md) has the differences.\n",
+        _table(CADVISOR_METRICS),
     ]
     parts += [
         "\n## The exporter itself\n",
@@ -108,7 +113,7 @@ def _entry(metric: Metric) -> Entry:
 def entries() -> list[Entry]:
     """Every metric, the exporter's own last."""
     own = [Entry(name=m.name, type=m.type, help=m.help, labels=m.labels) for m in SELF_METRICS]
-    return [*map(_entry, METRICS), *own]
+    return [*map(_entry, METRICS + CADVISOR_METRICS), *own]
 
 
 def _names(labels: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nsexporter.catalogue.cadvisor import CADVISOR_METRICS as CADVISOR_METRICS
 from nsexporter.catalogue.host import HOST_METRICS
 from nsexporter.catalogue.limits import LIMIT_METRICS
 from nsexporter.catalogue.memory import MEMORY_METRICS

@@ -13,11 +13,12 @@ from importlib.resources import files
 from zlib import crc32
 
 from nsexporter.model import NS_TYPES
-from nsexporter.overview import Member, Node, Status, Use, title
-from nsexporter.units import number, printable, size
+from nsexporter.overview import Killed, Member, Node, Status, Use, title
+from nsexporter.units import number, printable, size, span
 
 _COLOURS = 10  # classes g0 to g9 of status.css
 _ALIGNED = {">": " class=n", "|": " class=ns"}  # by the first character of a column's head
+_MAX_KILLED = 50  # cgroups in the table of kills
 _MAX_NODES = 2000  # cgroups in the tree: a page is for a person
 
 
@@ -51,7 +52,8 @@ def status_page(status: Status) -> bytes:
         f"<style>{_static('status.css')}</style>\n</head>\n<body>\n",
         *_head(status),
         "<main>\n",
-        *_containers(status.uses),
+        *_containers(status.uses, status.now),
+        *_kills(status),
         *_map(status.members, status.host_inodes),
         *_tree(status.tree),
         *_unseen(status),
@@ -119,7 +121,7 @@ def _bar(share: float) -> str:
     )
 
 
-def _containers(uses: Sequence[Use]) -> Iterable[str]:
+def _containers(uses: Sequence[Use], now: float) -> Iterable[str]:
     yield "<section aria-labelledby=c><h2 id=c>Containers, nearest to their limit first</h2>\n"
     if not uses:
         yield "<p>None is running here.</p></section>\n"
@@ -128,17 +130,18 @@ def _containers(uses: Sequence[Use]) -> Iterable[str]:
         "Name", "Of its effective limit", ">Usage", ">Headroom", ">OOM kills", ">failcnt",
         ">Stalled", "Runtime", "Pod", "Id",
     )  # fmt: skip
-    yield from _table("containers", "Containers", head, map(_container, uses))
+    yield from _table("containers", "Containers", head, (_container(use, now) for use in uses))
     yield "</section>\n"
 
 
-def _container(use: Use) -> str:
+def _container(use: Use, now: float) -> str:
     one = use.container
     limited = use.limit is not None and use.limit < math.inf
     full = f"{_bar(use.fullness)}{use.fullness:.0%} of {size(use.limit)}" if limited else "no limit"
     kills = number(use.oom_kills)
     if use.oom_kills:
-        kills = f"<span class=bad>{kills}</span>"
+        ago = f", {span(now - use.last_kill)} ago" if use.last_kill is not None else ""
+        kills = f"<span class=bad>{kills}{ago}</span>"
     stalled = "-" if use.stalled is None else f"{use.stalled:.1f}s"
     room = size(use.headroom) if limited else "-"
     return (
@@ -147,6 +150,37 @@ def _container(use: Use) -> str:
         f"<td class=n>{number(use.failcnt)}</td><td class=n>{stalled}</td>"
         f"<td>{_text(one.runtime or '-')}</td><td>{_clip(one.pod_name or '-')}</td>"
         f"<td>{_clip(one.label_id)}</td></tr>\n"
+    )
+
+
+def _kills(status: Status) -> Iterable[str]:
+    yield "<section aria-labelledby=k><h2 id=k>OOM kills</h2>\n"
+    if status.unattributed is None:
+        yield "<p>Nothing tells of OOM kills here.</p></section>\n"
+        return
+    if status.killed:
+        head = ("Last", "Of", "Task", ">Kills", "Why", "Cgroup whose limit was hit", "Still there")
+        rows = (_kill(one, status.now) for one in status.killed[:_MAX_KILLED])
+        yield from _table("kills", "OOM kills, newest first", head, rows)
+    else:
+        yield "<p>None is remembered.</p>\n"
+    left = len(status.killed) - _MAX_KILLED
+    if left > 0:
+        yield f"<p>{left} more cgroups with kills are in the metrics.</p>\n"
+    if status.unattributed:
+        yield f"<p>{status.unattributed} more since boot, of which nothing tells the cgroup.</p>\n"
+    yield "</section>\n"
+
+
+def _kill(one: Killed, now: float) -> str:
+    account, last = one.account, one.account.last
+    of = title(account.container) if account.container else account.cgroup
+    when = "-" if last.time is None else f"{span(now - last.time)} ago"
+    why = ", ".join(f"{name} {count}" for name, count in sorted(account.kills.items()))
+    return (
+        f"<tr><td>{when}</td><th scope=row>{_clip(of)}</th><td>{_clip(last.comm or '-')}</td>"
+        f"<td class=n>{one.kills}</td><td>{escape(why)}</td><td>{_clip(last.oom_memcg or '-')}</td>"
+        f"<td>{'yes' if one.alive else 'no'}</td></tr>\n"
     )
 
 

@@ -66,6 +66,26 @@ def test_lsns_shows_who_shares(pair: Pair) -> None:
     assert row.endswith(", ".join(one[:12] for one in sorted(pair.ids)))
 
 
+def test_oom_shows_a_kill_of_this_boot(pair: Pair) -> None:
+    root = lab.memory_root()
+    assert root is not None
+    cgroup = next(root.glob(f"nsexporter-test-*/docker/{pair.ids[0]}"))
+    ended = subprocess.run(
+        lab.hog(128),
+        preexec_fn=lambda: (cgroup / "cgroup.procs").write_text("0") and None,
+        check=False,
+    )
+    assert ended.returncode == -9
+    told = json.loads(run("oom", "--json"))
+    assert told["host_kills"] >= 1
+    mine = [one for one in told["cgroups"] if one["container_id"] == pair.ids[0]]
+    assert [sum(one["kills"].values()) for one in mine] == [1]
+    assert mine[0]["alive"]
+    if told["sources"]["kmsg"]:
+        assert mine[0]["last"]["oom_memcg"] == mine[0]["cgroup"]
+    assert pair.ids[0][:12] in run("oom")
+
+
 def test_the_status_page_shows_both(pair: Pair) -> None:
     with running() as exporter:
         status, headers, body = exporter.get("/")
@@ -130,7 +150,7 @@ def test_metrics_explains_one() -> None:
     assert json.loads(run("metrics", "--json", "no-such-thing", status=1)) == []
 
 
-@pytest.mark.parametrize("command", ["ps", "lsns", "doctor", "metrics"])
+@pytest.mark.parametrize("command", ["ps", "lsns", "oom", "doctor", "metrics"])
 def test_a_reader_that_goes_early_gets_no_traceback(command: str) -> None:
     with subprocess.Popen(
         [*COMMAND, command], stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -14,7 +14,7 @@ from nsexporter import config, settings
 ROOT = pathlib.Path(__file__).parents[2]
 ADDRESS = "an address such as :10061, localhost:10061, [::1]:10061 or unix:/run/nsexporter.sock"
 LEAVES = "interval, max_age, max_cgroups, cgroup_allow, cgroup_deny"
-KNOWN = "path, web, log, collection, collectors, metadata, oom, labels"
+KNOWN = "path, web, log, collection, collectors, metadata, oom, labels, compat"
 ON, OFF = config.Switch(True), config.Switch(False)
 SYSTEM = '(try ["^/system[.]slice/"])'
 
@@ -272,6 +272,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         metadata=config.Metadata(config.SOURCES, 0.2),
         oom=config.Oom(3600.0, 10000, "/dev/kmsg", "auto"),
         labels=config.Labels(12, ("com.docker.compose.project", "com.docker.compose.service")),
+        compat=config.Compat(False),
     )
 
 
@@ -334,7 +335,7 @@ def test_the_flags_are_these() -> None:
         *("--path.procfs", "--path.sysfs", "--path.rootfs"),
         *("--web.listen-address", "--web.telemetry-path", "--web.config.file"),
         *("--log.level", "--log.format"),
-        "--web.disable-status-page",
+        *("--web.disable-status-page", "--compat.cadvisor"),
         *("--collection.interval", "--collection.max-age"),
         *(f"--collector.{name}" for name in collectors),
     }

@@ -13,8 +13,8 @@ import pytest
 
 from nsexporter.capability import CAPABILITIES
 from nsexporter.kernel.host import Host
-from nsexporter.model import NS_TYPES, Container
-from nsexporter.overview import Member, Node, Status, Use
+from nsexporter.model import NS_TYPES, Container, OomAccount, OomKill
+from nsexporter.overview import Killed, Member, Node, Status, Use
 from nsexporter.web import pages
 
 HOSTILE = "<script>alert(1)</script>\"'&\u202e\x1b[2J"
@@ -30,7 +30,7 @@ def container(index: int, name: str) -> Container:
     )
 
 
-def use(index: int, name: str, **values: float | None) -> Use:
+def use(index: int, name: str, kills: int = 0, **values: float | None) -> Use:
     figures: dict[str, float | None] = {"usage": 60, "limit": 100, "headroom": 40} | values
     return Use(
         container=container(index, name),
@@ -40,12 +40,18 @@ def use(index: int, name: str, **values: float | None) -> Use:
         limiting="/docker",
         headroom=figures["headroom"],
         failcnt=3,
-        oom_kills=figures.get("oom_kills"),
+        oom_kills=kills,
+        last_kill=1000.0 if kills else None,
         stalled=None,
     )
 
 
-def status(uses: list[Use], members: list[Member], tree: Node | None = None) -> Status:
+def status(
+    uses: list[Use],
+    members: list[Member],
+    tree: Node | None = None,
+    killed: list[Killed] | None = None,
+) -> Status:
     return Status(
         version="1",
         telemetry_path="/metrics",
@@ -57,6 +63,9 @@ def status(uses: list[Use], members: list[Member], tree: Node | None = None) -> 
         processes=1,
         namespaces=1,
         uses=uses,
+        killed=killed or [],
+        unattributed=3,
+        now=1090.0,
         members=members,
         host_inodes={"net": 1},
         tree=tree,
@@ -100,15 +109,37 @@ def shown(page: Status) -> Cells:
 
 
 def test_a_container_is_a_row_with_its_figures() -> None:
-    rows = shown(status([use(1, "web", oom_kills=2)], [])).rows
+    rows = shown(status([use(1, "web", kills=2)], [])).rows
     assert rows[1] == [
-        "web", "60% of 100B", "60B", "40B", "2", "3", "-", "docker", "-", "000000000001",
+        "web", "60% of 100B", "60B", "40B", "2, 1min ago", "3", "-", "docker", "-", "000000000001",
     ]  # fmt: skip
 
 
 def test_no_limit_is_not_shown_as_full_or_as_without_room() -> None:
     row = shown(status([use(1, "web", limit=math.inf, headroom=math.inf)], [])).rows[1]
     assert row[1:4] == ["no limit", "60B", "-"]
+
+
+def test_fullness_is_what_is_left_of_the_limit_that_binds() -> None:
+    assert use(1, "a", limit=100, headroom=25).fullness == 0.75
+    assert use(1, "a", limit=100, headroom=None).fullness == 0
+    assert use(1, "a", limit=math.inf, headroom=math.inf).fullness == 0
+
+
+def test_kills_are_told_also_of_containers_that_are_gone() -> None:
+    account = OomAccount(
+        cgroup="/docker/gone",
+        container=container(7, "gone"),
+        pod_name="",
+        pod_namespace="",
+        kills={"memcg": 2, "none": 1},
+        last=OomKill(time=1000.0, constraint="memcg", comm="<hog>", oom_memcg="/docker"),
+    )
+    page = status([], [], killed=[Killed(account=account, kills=3, alive=False)])
+    assert shown(page).rows[1] == [
+        "1min ago", "gone", "<hog>", "3", "memcg 2, none 1", "/docker", "no",
+    ]  # fmt: skip
+    assert "3 more since boot" in pages.status_page(page).decode()
 
 
 def test_equal_namespaces_have_equal_letters_and_the_hosts_is_told() -> None:

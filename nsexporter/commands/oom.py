@@ -1,0 +1,104 @@
+"""The ledger of OOM kills: who was killed since boot, from kernel log, counters and state file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import datetime
+
+from nsexporter import terminal
+from nsexporter.collector import Collector
+from nsexporter.config import Config
+from nsexporter.overview import Killed, killed, title
+from nsexporter.terminal import Column
+from nsexporter.units import size
+
+HELP = "OOM kills of this boot: when, who, how often and because of whose limit"
+
+_COLUMNS = (
+    Column(title="LAST"),
+    Column(title="CONTAINER", flexible=True),
+    Column(title="TASK"),
+    Column(title="PID", right=True),
+    Column(title="RSS", right=True),
+    Column(title="KILLS", right=True),
+    Column(title="WHY"),
+    Column(title="CGROUP", flexible=True),
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's own arguments."""
+    parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(config: Config, arguments: argparse.Namespace) -> int:
+    """0 where something tells of kills here, 1 where nothing does."""
+    collector = Collector(config)
+    try:
+        snapshot = collector.collect()
+    finally:
+        collector.close()
+    ledger, found = snapshot.oom, killed(snapshot)
+    kills = snapshot.vmstat.get(b"oom_kill")
+    if arguments.json:
+        shown = {
+            "host_kills": None if kills is None else int(kills),
+            "unattributed": ledger.unattributed,
+            "sources": dict(ledger.sources),
+            "cgroups": [as_json(one) for one in found],
+        }
+        terminal.write([json.dumps(shown, indent=2)])
+    else:
+        lines = terminal.Terminal.of(sys.stdout).table(_COLUMNS, map(_row, found))
+        told = ", ".join(name for name, tells in sorted(ledger.sources.items()) if tells)
+        lines.append("")
+        lines.append(
+            f"{'-' if kills is None else int(kills)} kills on the host since boot,"
+            f" {'-' if ledger.unattributed is None else ledger.unattributed} of them of nobody"
+            f" known; told by {told or 'nothing'}."
+        )
+        terminal.write(lines)
+    return 0 if any(ledger.sources.values()) else 1
+
+
+def _row(one: Killed) -> list[str]:
+    account, last = one.account, one.account.last
+    when = (
+        "-" if last.time is None else datetime.fromtimestamp(last.time).strftime("%m-%d %H:%M:%S")
+    )
+    return [
+        when,
+        title(account.container) if account.container else "-",
+        last.comm or "-",
+        "-" if last.pid is None else str(last.pid),
+        size(last.sizes.get("anon-rss")),
+        str(one.kills),
+        ",".join(sorted(account.kills)),
+        account.cgroup,
+    ]
+
+
+def as_json(one: Killed) -> dict[str, object]:
+    """One cgroup's kills and its last; null is what nothing told."""
+    account, last = one.account, one.account.last
+    return {
+        "cgroup": account.cgroup,
+        "alive": one.alive,
+        "container_id": account.container.container_id if account.container else None,
+        "container_name": account.container.name if account.container else None,
+        "pod_name": account.pod_name or None,
+        "pod_namespace": account.pod_namespace or None,
+        "kills": dict(account.kills),
+        "last": {
+            "time": last.time,
+            "constraint": last.constraint,
+            "pid": last.pid,
+            "task": last.comm,
+            "uid": last.uid,
+            "oom_memcg": last.oom_memcg,
+            "task_memcg": last.task_memcg,
+            "sizes_bytes": dict(last.sizes),
+        },
+    }
