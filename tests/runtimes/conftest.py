@@ -39,3 +39,13 @@ def podman(need: Need, lab: rig.Lab) -> Iterator[rig.Podman]:
     need("runtimes", shutil.which("podman") is not None, "podman is not installed")
     with contextlib.closing(rig.Podman(lab)) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def containerd(need: Need, lab: rig.Lab) -> Iterator[rig.Containerd]:
+    """A containerd."""
+    there = shutil.which("containerd") is not None and shutil.which("ctr") is not None
+    need("runtimes", there, "containerd is not installed")
+    need("runtimes", os.path.isdir("/usr/lib/cni"), "containernetworking-plugins are not installed")
+    with contextlib.closing(rig.Containerd(lab)) as made:
+        yield made

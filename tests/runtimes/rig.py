@@ -8,7 +8,7 @@ made of busybox-static; no registry is asked.
 from __future__ import annotations
 
 import contextlib
-import http.client
+import hashlib
 import io
 import json
 import os
@@ -24,6 +24,7 @@ from typing import Any
 
 from nsexporter import config
 from nsexporter.collector import Collector
+from nsexporter.model import Cgroup, Snapshot
 from tests.samples import Samples, scrape
 
 IMAGE = "localhost/box:1"
@@ -137,8 +138,16 @@ class Lab:
         settings = {"path.rootfs": str(self.path("")), "metadata.timeout": 30.0}
         return Collector(config.load(None, settings | overrides))
 
-    def scrape(self, **overrides: object) -> Samples:
+    def snapshot(self, **overrides: object) -> Snapshot:
         """One pass over the host with the lab's files."""
+        collector = self.collector(**overrides)
+        try:
+            return collector.collect()
+        finally:
+            collector.close()
+
+    def scrape(self, **overrides: object) -> Samples:
+        """The same as samples."""
         collector = self.collector(**overrides)
         try:
             return scrape(collector)
@@ -154,6 +163,16 @@ class Lab:
                 if os.readlink(f"/proc/{name}/ns/mnt") == own:
                     inside.add(int(name))
         return inside
+
+
+def own(seen: Snapshot, container_id: str) -> Cgroup:
+    """The one cgroup that is the container's own."""
+    (found,) = (
+        one
+        for one in seen.cgroups
+        if one.container is not None and one.container.container_id == container_id
+    )
+    return found
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -183,7 +202,7 @@ def _descendants(pids: set[int]) -> set[int]:
 def root_tar(file: Path) -> Path:
     """A root file system of busybox as a tar archive."""
     with tarfile.open(file, "w") as archive:
-        for name in ("bin", "dev", "etc", "proc", "run", "sys", "tmp"):
+        for name in ("bin", "dev", "etc", "proc", "run", "sys", "tmp", "usr"):
             entry = tarfile.TarInfo(name)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(entry)
@@ -197,19 +216,6 @@ def root_tar(file: Path) -> Path:
         entry.size = len(content)
         archive.addfile(entry, io.BytesIO(content))
     return file
-
-
-class _Unix(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=30)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
 
 
 class Docker:
@@ -246,6 +252,55 @@ class Docker:
     def daemon_pid(self) -> int:
         """The daemon itself, below nsenter."""
         return self.daemon.pid  # nsenter without --fork becomes the command
+
+
+def unpack(archive: Path, directory: Path) -> None:
+    """The archive's files in a new directory."""
+    directory.mkdir(parents=True)
+    subprocess.run(["tar", "-xf", archive, "-C", directory], check=True)
+
+
+def oci_archive(file: Path, root: Path, name: str, *entrypoint: str) -> Path:
+    """An image of one layer, the tar `root`, as an archive in OCI's layout."""
+    with tarfile.open(file, "w") as archive:
+
+        def add(path: str, content: bytes) -> None:
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+
+        def blob(content: bytes, kind: str) -> dict[str, Any]:
+            digest = hashlib.sha256(content).hexdigest()
+            add(f"blobs/sha256/{digest}", content)
+            media = f"application/vnd.oci.image.{kind}"
+            return {"mediaType": media, "digest": f"sha256:{digest}", "size": len(content)}
+
+        layer = blob(root.read_bytes(), "layer.v1.tar")
+        image = {
+            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine],
+            "os": "linux",
+            "config": {"Env": ["PATH=/bin"], "Entrypoint": list(entrypoint)},
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
+        }
+        config_blob = blob(json.dumps(image).encode(), "config.v1+json")
+        manifest = {"schemaVersion": 2, "config": config_blob, "layers": [layer]}
+        described = blob(json.dumps(manifest).encode(), "manifest.v1+json")
+        described["annotations"] = {"io.containerd.image.name": name}
+        add("oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+        add("index.json", json.dumps({"schemaVersion": 2, "manifests": [described]}).encode())
+    return file
+
+
+def bundle(directory: Path, root: Path, cgroup: str, **annotations: str) -> Path:
+    """An OCI bundle that sleeps in `cgroup`, on the tar `root`."""
+    unpack(root, directory / "rootfs")
+    subprocess.run(["runc", "spec"], cwd=directory, check=True)
+    spec = json.loads((directory / "config.json").read_text())
+    spec["process"] |= {"terminal": False, "args": ["sleep", "86400"], "rlimits": []}
+    spec["linux"]["cgroupsPath"] = cgroup
+    spec["annotations"] = annotations
+    (directory / "config.json").write_text(json.dumps(spec))
+    return directory
 
 
 PODMAN_CONF = """\
@@ -290,6 +345,60 @@ class Podman:
         (value,) = json.loads(self("container", "inspect", container))
         assert isinstance(value, dict)
         return value
+
+
+CONTAINERD_CONF = """\
+version = 2
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "localhost/pause:1"
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+"""
+CNI_CONF = {
+    "cniVersion": "0.4.0",
+    "name": "lab",
+    "plugins": [
+        {
+            "type": "bridge",
+            "bridge": "lab0",
+            "ipam": {"type": "host-local", "subnet": "10.99.0.0/24"},
+        }
+    ],
+}
+
+
+class Containerd:
+    """A containerd in the lab with CRI and a network, images in two namespaces."""
+
+    SOCKET = "/run/containerd/containerd.sock"
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        network = lab.path("/etc/cni/net.d")
+        network.mkdir(parents=True, exist_ok=True)
+        (network / "10-lab.conflist").write_text(json.dumps(CNI_CONF))
+        settings = lab.directory / "containerd.toml"
+        settings.write_text(CONTAINERD_CONF)
+        self.daemon = lab.start("containerd", "-c", str(settings), log="containerd.log")
+        lab.answers(self.daemon, self.SOCKET, "containerd.log")
+        root = root_tar(lab.directory / "containerd.tar")
+        for name, entrypoint in ((IMAGE, ()), ("localhost/pause:1", ("/bin/sleep", "86400"))):
+            archive = oci_archive(lab.directory / "image.tar", root, name, *entrypoint)
+            for namespace in ("default", "k8s.io"):
+                self("-n", namespace, "images", "import", str(archive))
+
+    def close(self) -> None:
+        """End what runs; the pods' removal is up to who made them."""
+        for container in self("containers", "ls", "-q").split():
+            self("tasks", "rm", "-f", container)
+            self("containers", "rm", container)
+        end(self.daemon)
+        remove_cgroups("default")
+
+    def __call__(self, *arguments: str) -> str:
+        """What `ctr ARGUMENTS` prints."""
+        return self.lab.run("ctr", *arguments)
 
 
 def remove_cgroups(path: str) -> None:

@@ -15,11 +15,8 @@ from tests.runtimes.rig import IMAGE, Docker, cgroup, remove_cgroups, until
 
 def container(docker: Docker, container_id: str) -> Container | None:
     """The container as one pass sees it."""
-    collector = docker.lab.collector()
-    try:
-        found = [one for one in collector.collect().containers if one.container_id == container_id]
-    finally:
-        collector.close()
+    seen = docker.lab.snapshot()
+    found = [one for one in seen.containers if one.container_id == container_id]
     assert len(found) <= 1
     return found[0] if found else None
 

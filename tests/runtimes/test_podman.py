@@ -6,27 +6,7 @@ import json
 
 import pytest
 
-from nsexporter.model import Cgroup, Snapshot
-from tests.runtimes.rig import IMAGE, Podman, cgroup
-
-
-def snapshot(podman: Podman, *allow: str) -> Snapshot:
-    """One pass over the lab."""
-    collector = podman.lab.collector(**{"labels.allow": allow})
-    try:
-        return collector.collect()
-    finally:
-        collector.close()
-
-
-def own(seen: Snapshot, container_id: str) -> Cgroup:
-    """The one cgroup that is the container's own."""
-    (found,) = (
-        one
-        for one in seen.cgroups
-        if one.container is not None and one.container.container_id == container_id
-    )
-    return found
+from tests.runtimes.rig import IMAGE, Podman, cgroup, own
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])
@@ -35,7 +15,7 @@ def test_a_container_is_what_podman_inspect_says(podman: Podman, runtime: str) -
     container_id = podman.sleep("--runtime", runtime, "--name", f"web-{runtime}", *flags)
     try:
         told = podman.inspect(container_id)
-        found = own(snapshot(podman, "team"), container_id)
+        found = own(podman.lab.snapshot(**{"labels.allow": ("team",)}), container_id)
         container = found.container
         assert container is not None
         assert container.runtime == "podman"
@@ -58,7 +38,7 @@ def test_a_pods_containers_and_its_cgroup_have_its_name(podman: Podman) -> None:
     try:
         member = podman.sleep("--pod", "shop", "--name", "shop-web")
         pod = json.loads(podman("pod", "inspect", "shop"))
-        seen = snapshot(podman, "tier")
+        seen = podman.lab.snapshot(**{"labels.allow": ("tier",)})
         found = own(seen, member)
         assert found.container is not None
         assert (found.container.name, found.container.pod_name) == ("shop-web", "shop")
