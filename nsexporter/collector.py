@@ -40,8 +40,17 @@ class Health:
 class Collector:
     """Reads the host; one pass at a time."""
 
-    def __init__(self, config: Config, oom: Feed | None = None) -> None:
-        """`oom` is a feed that outlives this collector; without one it makes its own."""
+    def __init__(
+        self,
+        config: Config,
+        oom: Feed | None = None,
+        ptracing: Callable[[Callable[[], View]], View] = lambda read: read(),
+    ) -> None:
+        """`oom` is a feed that outlives this collector; without one it makes its own.
+
+        `ptracing` calls a function where it may read other processes' namespaces.
+        """
+        self.ptracing = ptracing
         self.config = config
         self.reader = Reader()
         self.health = Health()
@@ -110,7 +119,9 @@ class Collector:
         view = View()
         if self.config.collectors.namespaces.enabled:
             view = self._run(
-                "namespaces", lambda: self._namespaces.read(cgroup_of, container_ids), view
+                "namespaces",
+                lambda: self.ptracing(lambda: self._namespaces.read(cgroup_of, container_ids)),
+                view,
             )
         containers = tuple(owner for owner in owners if owner is not None)
         cgroups = []

@@ -41,6 +41,11 @@ class Web:
 
 
 @dataclass(frozen=True, slots=True)
+class Security:
+    landlock: str
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: str
     format: str
@@ -122,6 +127,7 @@ class Config:
 
     path: Path
     web: Web
+    security: Security
     log: Log
     collection: Collection
     collectors: Collectors
@@ -161,6 +167,9 @@ ROWS = (
         example="web.yaml", why="TLS, passwords and headers (exporter-toolkit's format)."),
     Row(key="web.disable_status_page", parse=boolean, default=False,
         flag="--web.disable-status-page", why="Serve no status page at /, for people."),
+    Row(key="security.landlock", parse=one_of("auto", "on", "off"), default="auto",
+        flag="--security.landlock", why="Have the kernel keep the exporter from writing anything"
+        " but its state: auto (where it can), on (or do not start), off."),
     Row(key="log.level", parse=one_of("debug", "info", "warning", "error"), default="info",
         flag="--log.level", why="Least severity logged: debug, info, warning or error."),
     Row(key="log.format", parse=one_of("logfmt", "json"), default="logfmt", flag="--log.format",

@@ -46,6 +46,11 @@ class Loop:
         """Whether the newest pass ended well."""
         return self._published is not None and not self._failed
 
+    @property
+    def alive(self) -> bool:
+        """Whether passes are being made, however long the one under way takes."""
+        return self._thread.is_alive()
+
     def once(self) -> Published | None:
         """One pass, here and now; None where it failed."""
         self._pass(self._collector)

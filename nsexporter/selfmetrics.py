@@ -103,6 +103,11 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
         help="1 where the web configuration in use is the one in its file.",
     ),
     SelfMetric(
+        name="nsexporter_landlock_version",
+        type="gauge",
+        help="Version of Landlock that keeps the exporter from writing, 0 where none does.",
+    ),
+    SelfMetric(
         name="nsexporter_web_connections",
         type="gauge",
         help="Clients that are connected.",

@@ -6,16 +6,19 @@ import logging
 import signal
 import time
 
-from nsexporter import __version__, logs
+from nsexporter import __version__, landlock, logs
 from nsexporter import config as configuration
 from nsexporter.collector import Collector
 from nsexporter.config import Config, ConfigError
+from nsexporter.kernel import mounts
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.procfs import Procfs
 from nsexporter.loop import Loop
 from nsexporter.oom.feed import Feed
 from nsexporter.publication import Publication
+from nsexporter.sandbox import Sandbox
 from nsexporter.selfmetrics import Values
+from nsexporter.systemd import Notify
 from nsexporter.web import address
 from nsexporter.web.connection import Limits
 from nsexporter.web.routes import Routes
@@ -35,11 +38,10 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
     # Blocked in every thread and fetched by this one: a handler would not run when its signal
     # comes just before the main thread sleeps in a lock.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    notify = Notify()
     security = Security(config.web.config_file)
     feed = Feed(config.oom, Procfs(Reader(), config.path.procfs), follow=True)
-    collector = Collector(config, feed)
-    loop = Loop(collector)
-    publication = Publication(loop, collector, config)
+    sandbox = Sandbox()
     try:
         listeners = address.passed() or [
             listener for one in config.web.listen_addresses for listener in address.listen(one)
@@ -47,28 +49,78 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
     except OSError as error:
         log.error("cannot listen: %s", error)
         return 1
+    if config.security.landlock != "off":
+        try:
+            sandbox.enter(_writable(config, feed))
+        except OSError as error:
+            log.log(
+                logging.ERROR if config.security.landlock == "on" else logging.INFO,
+                "not confined by Landlock: %s",
+                error,
+            )
+            if config.security.landlock == "on":
+                return 1
+    collector = Collector(config, feed, sandbox.ptracing)
+    loop = Loop(collector)
+    publication = Publication(loop, collector, config)
     server = Server(
         Routes(publication, config.web.telemetry_path),
         listeners,
         security,
         Limits(connections=config.web.max_connections),
     )
-    publication.served = lambda: _values(server, security)
+    publication.served = lambda: _values(server, security, sandbox)
     with server:
         loop.start()
         server.start()
-        log.info("nsexporter %s listens on %s", __version__, ", ".join(server.addresses))
-        while (sent := signal.sigwait(_SIGNALS)) == signal.SIGHUP:
+        where = ", ".join(server.addresses)
+        log.info("nsexporter %s listens on %s", __version__, where)
+        notify.ready(f"listens on {where}")
+        while (sent := _signal(notify, server, loop)) == signal.SIGHUP:
+            notify.reloading()
             reload(publication, loop, path, overrides)
+            notify.ready(f"listens on {where}")
+        notify.stopping()
         log.info("ends on %s", signal.Signals(sent).name)
         loop.stop(timeout=0.3)
         feed.close()
         return 0
 
 
-def _values(server: Server, security: Security) -> Values:
-    """The server's own metrics."""
+def _signal(notify: Notify, server: Server, loop: Loop) -> int:
+    """The next signal; meanwhile the service manager is told that we work, as long as we do."""
+    every = notify.watchdog
+    if every is None:
+        return signal.sigwait(_SIGNALS)
+    while True:
+        if server.responds(every / 4) and loop.alive:
+            notify.alive()
+        sent = signal.sigtimedwait(_SIGNALS, every / 4)
+        if sent is not None:
+            return sent.si_signo
+
+
+def _writable(config: Config, feed: Feed) -> dict[str, int]:
+    """What the settings have the exporter write: directories, and the rights needed below them."""
+    memory, sysfs = config.collectors.memory, config.path.sysfs
+    rights = {}
+    if feed.state_file is not None:
+        rights[str(feed.state_file.parent)] = landlock.REPLACE
+    if memory.pressure_notifications or memory.reset_peak:
+        # cgroup.event_control (v1) and memory.peak; no right to make or remove a cgroup.
+        hierarchy = mounts.find(Reader(), config.path.procfs, sysfs, config.path.rootfs).memory
+        if hierarchy is not None:
+            rights[hierarchy] = landlock.WRITE_FILE
+    if memory.soft_limit_trace:
+        instances = f"{sysfs}/kernel/tracing/instances"
+        rights[instances] = landlock.WRITE_FILE | landlock.MAKE_DIR | landlock.REMOVE_DIR
+    return rights
+
+
+def _values(server: Server, security: Security, sandbox: Sandbox) -> Values:
+    """What the exporter tells of the server and of its own confinement."""
     return {
+        "nsexporter_landlock_version": [((), sandbox.version)],
         "nsexporter_web_config_last_reload_successful": [((), int(security.reload_success))],
         "nsexporter_web_connections": [((), server.connections)],
         "nsexporter_web_connections_dropped_total": [
@@ -96,7 +148,7 @@ def reload(
     feed = publication.collector.oom
     if config.oom != feed.settings:
         log.warning("changes of oom.* take effect after a restart")
-    collector = Collector(config, feed)
+    collector = Collector(config, feed, publication.collector.ptracing)
     collector.inherit(publication.collector)
     collector.containers.metadata.errors.update(publication.collector.containers.metadata.errors)
     publication.collector, publication.config = collector, config

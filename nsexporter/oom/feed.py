@@ -49,6 +49,11 @@ class Feed:
         self._save_seconds = 0.0
         self._load()
 
+    @property
+    def state_file(self) -> Path | None:
+        """Where the state is kept, if anywhere."""
+        return self._state_file
+
     def close(self) -> None:
         """Write the state and close the kernel log."""
         self.save()

@@ -14,7 +14,7 @@ from nsexporter import config, settings
 ROOT = pathlib.Path(__file__).parents[2]
 ADDRESS = "an address such as :10061, localhost:10061, [::1]:10061 or unix:/run/nsexporter.sock"
 LEAVES = "interval, max_age, max_cgroups, cgroup_allow, cgroup_deny"
-KNOWN = "path, web, log, collection, collectors, metadata, oom, labels, compat"
+KNOWN = "path, web, security, log, collection, collectors, metadata, oom, labels, compat"
 ON, OFF = config.Switch(True), config.Switch(False)
 SYSTEM = '(try ["^/system[.]slice/"])'
 
@@ -260,6 +260,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert config.load(None) == config.Config(
         path=config.Path("/proc", "/sys", "/"),
         web=config.Web((":10061",), "/metrics", 128, None, False),
+        security=config.Security("auto"),
         log=config.Log("info", "logfmt"),
         collection=config.Collection(15.0, 1.0, 20000, (), ()),
         collectors=config.Collectors(
@@ -334,7 +335,7 @@ def test_the_flags_are_these() -> None:
     assert {row.flag for row in config.ROWS if row.flag} == {
         *("--path.procfs", "--path.sysfs", "--path.rootfs"),
         *("--web.listen-address", "--web.telemetry-path", "--web.config.file"),
-        *("--log.level", "--log.format"),
+        *("--security.landlock", "--log.level", "--log.format"),
         *("--web.disable-status-page", "--compat.cadvisor"),
         *("--collection.interval", "--collection.max-age"),
         *(f"--collector.{name}" for name in collectors),

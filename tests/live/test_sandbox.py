@@ -1,0 +1,129 @@
+"""Confined by the real kernel: what is denied fails, and every sample is there all the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nsexporter import landlock, seccomp
+from tests.conftest import Need
+from tests.live import lab
+from tests.live.exporter import running
+
+SCRIPT = """
+import json, os, socket, sys, threading
+from pathlib import Path
+from nsexporter import landlock
+from nsexporter.sandbox import Sandbox
+from nsexporter.storage import write_atomically
+
+state, outside, other = sys.argv[1:]
+sandbox = Sandbox()
+sandbox.enter({state: landlock.REPLACE, "/no/such/directory": landlock.REPLACE})
+tried = {}
+
+def attempt(name, function):
+    try:
+        function()
+    except OSError as error:
+        tried[name] = type(error).__name__
+    else:
+        tried[name] = "done"
+
+def run():
+    attempt("exec", lambda: os.execv("/bin/true", ["true"]))
+    attempt("write outside", lambda: Path(outside, "new").write_text("x"))
+    attempt("truncate outside", lambda: os.truncate(f"{outside}/old", 0))
+    attempt("append outside", lambda: open(f"{outside}/old", "a"))
+    attempt("unlink outside", lambda: os.unlink(f"{outside}/old"))
+    attempt("mkdir outside", lambda: os.mkdir(f"{outside}/directory"))
+    attempt("rename out", lambda: os.rename(f"{state}/kept", f"{outside}/kept"))
+    attempt("mkdir inside", lambda: os.mkdir(f"{state}/directory"))
+    attempt("write inside", lambda: write_atomically(Path(state, "oom.json"), [b"{}"]))
+    attempt("read outside", lambda: Path(outside, "old").read_bytes())
+    attempt("listen", lambda: socket.create_server(("127.0.0.1", 0)))
+    attempt("namespaces here", lambda: os.readlink(f"/proc/{other}/ns/net"))
+
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+
+def ptracing():
+    attempt("namespaces there", lambda: os.readlink(f"/proc/{other}/ns/net"))
+    attempt("write there", lambda: Path(state, "oom.json").write_text("x"))
+    attempt("append there", lambda: os.open(f"{outside}/old", os.O_RDWR | os.O_APPEND))
+    attempt("unlink there", lambda: os.unlink(f"{outside}/old"))
+    attempt("chmod there", lambda: os.chmod(f"{outside}/old", 0))
+    attempt("exec there", lambda: os.execv("/bin/true", ["true"]))
+    attempt("kill there", lambda: os.kill(int(other), 9))
+    attempt("socket there", lambda: socket.socket())
+    attempt("read there", lambda: Path(outside, "old").read_bytes())
+
+sandbox.ptracing(ptracing)
+print(json.dumps(tried))
+"""
+
+
+@pytest.fixture(autouse=True)
+def kernel(need: Need) -> None:
+    """Landlock of the version that has everything asked here, and a machine with a filter."""
+    there = landlock.version() >= 4 and seccomp.supported() and os.geteuid() == 0
+    need("live", there, "this kernel has no Landlock, or this is not root")
+
+
+def test_nothing_is_written_outside_the_state_directory(tmp_path: Path) -> None:
+    state, outside = tmp_path / "state", tmp_path / "outside"
+    for directory in (state, outside):
+        directory.mkdir()
+    (outside / "old").write_text("old")
+    (state / "kept").write_text("kept")
+    with lab.process(None, unshare=("--net",)) as other:
+        told = subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(state), str(outside), str(other.pid)],
+            capture_output=True,
+            text=True,
+        )
+        assert other.poll() is None
+    assert told.returncode == 0, told.stderr
+    tried = json.loads(told.stdout)
+    done = {name for name, outcome in tried.items() if outcome == "done"}
+    assert done == {"write inside", "read outside", "namespaces there", "read there"}
+    assert set(tried.values()) - {"done"} <= {"PermissionError", "OSError", "FileNotFoundError"}
+    assert os.listdir(outside) == ["old"] and (outside / "old").read_text() == "old"
+    assert sorted(os.listdir(state)) == ["kept", "oom.json"]
+    assert (state / "oom.json").read_text() == "{}"
+
+
+def test_a_confined_exporter_sees_what_a_free_one_sees(tmp_path: Path) -> None:
+    """The families, and that no process is unread; the state file is kept."""
+    seen = {}
+    for setting in ("on", "off"):
+        file = tmp_path / f"{setting}.yaml"
+        file.write_text(f"oom: {{state_file: {tmp_path}/{setting}.json}}\n")
+        with (
+            lab.process(None, unshare=("--net",)) as other,
+            running(f"--config.file={file}", f"--security.landlock={setting}") as exporter,
+        ):
+            inode = os.stat(f"/proc/{other.pid}/ns/net").st_ino
+            text = exporter.get()[2].decode()
+            exporter.process.terminate()
+            assert exporter.process.wait(20) == 0
+        seen[setting] = {
+            line.split()[2]
+            for line in text.splitlines()
+            # Whether there has been an error yet is no matter of the setting.
+            if line.startswith("# TYPE") and "_errors_total" not in line
+        }
+        version = re.search(r"^nsexporter_landlock_version (\d+)$", text, re.MULTILINE)
+        assert version and (int(version[1]) > 0) is (setting == "on")
+        assert f'ns_type="net",ns_inode="{inode}"' in text
+        assert "\nnsexporter_collector_success" in text
+        assert not re.search(r"^nsexporter_collector_success\{.*\} 0$", text, re.MULTILINE), text
+        assert (tmp_path / f"{setting}.json").exists()
+    assert seen["on"] == seen["off"]
