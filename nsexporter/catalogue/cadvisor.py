@@ -33,9 +33,7 @@ def _row(
     )
 
 
-def _sourced(
-    name: str, help_: str, v1: Source, v2: Source, *, counter: bool = False
-) -> Metric:
+def _sourced(name: str, help_: str, v1: Source, v2: Source, *, counter: bool = False) -> Metric:
     return _row(
         name,
         help_,

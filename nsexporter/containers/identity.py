@@ -126,7 +126,7 @@ LAYOUTS: tuple[Layout, ...] = (
     # Amazon ECS: Fargate, then EC2, then the task that holds the containers.
     _layout(
         "ecs",
-        rf"/ecs/(?:[^/]+/)?(?P<id>(?P<ecs_task>[0-9a-fA-F]{{32}})-\d{{6,12}}){_END}",
+        rf"/ecs/(?:[^/]+/){{0,2}}(?P<id>(?P<ecs_task>[0-9a-fA-F]{{32}})-\d{{6,12}}){_END}",
         "container",
         "ecs-fargate",
     ),
@@ -136,7 +136,12 @@ LAYOUTS: tuple[Layout, ...] = (
     _layout("ecs", rf"/ecs/(?:[^/]+/)?(?P<ecs_task>{_POD}){_END}", "pod"),
     _layout("ecs", rf"/ecstasks-(?P<ecs_task>{_POD})\.slice{_END}", "pod"),
     # Cloud Foundry, Mesos, Nomad (client/lib/cgroupslib).
-    _layout("/garden/", rf"/garden/(?P<id>[0-9A-Za-z_-]{{20,}}){_END}", "container", "garden"),
+    _layout(
+        "/garden/",
+        rf"/garden/(?:good/|bad/)?(?P<id>[0-9A-Za-z_-]{{20,}}){_END}",
+        "container",
+        "garden",
+    ),
     _layout(
         "/docker/",
         rf"/docker/(?P<id>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{4}}){_END}",
@@ -147,10 +152,26 @@ LAYOUTS: tuple[Layout, ...] = (
     _layout(
         "/nomad",
         r"/nomad(?:\.slice)?/(?:(?:shared?|reserved?)(?:\.slice)?/)?"
-        rf"(?P<alloc>{_UUID})[.-](?P<task>[^/]+?)(?:\.scope)?{_END}",
+        rf"(?P<alloc>{_UUID})(?:[.-](?P<task>[^/]+?))?(?:\.scope)?{_END}",
         "container",
         "nomad",
         into="nomad",
+    ),
+    # Apptainer, Singularity before it (internal/pkg/cgroups): named by the PID of the starter.
+    _layout("apptainer", rf"/apptainer[/-](?P<id>\d+)(?:\.scope)?{_END}", "container", "apptainer"),
+    _layout(
+        "singularity",
+        rf"/singularity[/-](?P<id>\d+)(?:\.scope)?{_END}",
+        "container",
+        "singularity",
+    ),
+    # Buildah's containers while they build (run_linux.go), and rkt's pods.
+    _layout("buildah", rf"/buildah-(?P<id>buildah\d+)(?:\.scope)?{_END}", "container", "buildah"),
+    _layout(
+        "machine-rkt",
+        rf"/machine-rkt\\x2d(?P<machine>[^/]+)\.scope{_END}",
+        "container",
+        "rkt",
     ),
     # Virtual machines, and libvirt's containers (src/util/virsystemd.c, vircgroup.c).
     _layout("qemu", rf"/libvirt/qemu/(?P<machine>[^/]+){_END}", "machine", "libvirt-qemu"),

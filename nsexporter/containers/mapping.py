@@ -12,6 +12,7 @@ from nsexporter.containers.source import Metadata
 from nsexporter.model import Container, Identity
 
 _OWN = frozenset({"container", "sandbox"})
+_CRUN = frozenset({"podman", "cri-o"})  # that may run their containers by crun
 _NOTHING = Metadata()
 
 
@@ -52,7 +53,7 @@ def _told(path: str, identity: Identity, told: Mapping[str, Identity]) -> Identi
         return identity
     state = told[above]
     return replace(
-        identity,
+        identify(above),  # units below a container are not the host's
         kind="container" if above == path else "container-child",
         container_id=state.container_id,
         runtime=state.runtime,
@@ -72,8 +73,8 @@ class ContainerMap:
     def identities(self, paths: Sequence[str], populated: Sequence[bool]) -> list[Identity]:
         """The identity of each cgroup, in order; parents come before children.
 
-        podman with crun puts the processes and the limit into `libpod-ID.scope/container`, with
-        runc into the scope itself: the one with the processes is the container's own.
+        crun puts the processes and the limit into `container` below the scope that podman or
+        CRI-O names, runc into the scope itself: the one with the processes is the container's own.
         """
         known = self._known
         if len(known) > 2 * len(paths) + 1000:
@@ -91,7 +92,7 @@ class ContainerMap:
                     result[i] = _told(path, identity, told)
         index = {path: i for i, path in enumerate(paths)}
         for i, (path, identity) in enumerate(zip(paths, result, strict=True)):
-            if identity.runtime == "podman" and identity.kind == "container" and not populated[i]:
+            if identity.runtime in _CRUN and identity.kind == "container" and not populated[i]:
                 child = index.get(f"{path}/container")
                 if child is not None and populated[child]:
                     result[child] = replace(result[child], kind="container")

@@ -229,6 +229,26 @@ LAYOUT_ROWS: list[tuple[str, Identity]] = [
         f"/nomad.slice/share.slice/{U}.web.v1.scope",
         container(U, "nomad", nomad={"alloc": U, "task": "web.v1"}, unit=f"{U}.web.v1.scope"),
     ),
+    (f"/nomad/{U}", container(U, "nomad", nomad={"alloc": U})),
+    (
+        "/garden/good/6f265890-5165-7fab-6b52-18d1",
+        container("6f265890-5165-7fab-6b52-18d1", "garden"),
+    ),
+    (f"/ecs/shop/{S}/{S}-1234567890", container(f"{S}-1234567890", "ecs-fargate", ecs_task=S)),
+    ("/apptainer/1234", container("1234", "apptainer")),
+    (
+        f"{USER}/user.slice/apptainer-1234.scope",
+        container("1234", "apptainer", user_unit="apptainer-1234.scope", **IN_USER),
+    ),
+    (
+        "/system.slice/singularity-1234.scope/x",
+        child("1234", "singularity", unit="singularity-1234.scope"),
+    ),
+    ("/buildah-buildah1234567", container("buildah1234567", "buildah")),
+    (
+        rf"/machine.slice/machine-rkt\x2d{U}.scope/system.slice/app.service",
+        child(U, "rkt", machine=U, unit=rf"machine-rkt\x2d{U}.scope"),
+    ),
     ("/lxc/web", container("web", "lxc")),
     ("/lxc/100/ns/system.slice/ssh.service", child("100", "lxc")),
     ("/lxc.payload.web", container("web", "lxc")),

@@ -1,0 +1,56 @@
+"""Cgroups to containers: exactly one cgroup a container is its own, its relatives say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nsexporter.config import load
+from nsexporter.containers.mapping import ContainerMap
+from nsexporter.containers.sources import container_map
+from tests.unit.test_metadata import write
+
+H = "0123456789abcdef" * 4
+U = "12345678_1234_4abc_8def_123456789abc"
+
+
+def mapped(root: Path) -> ContainerMap:
+    config = load(None, {"metadata.timeout": 30.0})
+    return container_map(str(root), config.metadata, config.labels)
+
+
+def kinds(containers: ContainerMap, paths: list[str], populated: list[bool]) -> list[str]:
+    return [one.kind for one in containers.identities(paths, populated)]
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        f"/machine.slice/libpod-{H}.scope",
+        f"/kubepods.slice/kubepods-pod{U}.slice/crio-{H}.scope",
+    ],
+)
+def test_the_one_of_crun_with_the_processes_is_the_container(scope: str, tmp_path: Path) -> None:
+    containers = mapped(tmp_path)
+    paths = [scope, f"{scope}/container", f"{scope}/container/init.scope"]
+    crun = kinds(containers, paths, [False, True, False])
+    assert crun == ["container-parent", "container", "container-child"]
+    runc = kinds(containers, paths, [True, False, False])
+    assert runc == ["container", "container-child", "container-child"]
+
+
+def test_what_a_state_names_is_the_container_and_what_lies_below_its_child(tmp_path: Path) -> None:
+    write(tmp_path, "/run/crun/box/status", {"cgroup-path": "/own/place"})
+    paths = ["/own", "/own/place", "/own/place/init.scope", "/own/placebo"]
+    found = mapped(tmp_path).identities(paths, [False] * 4)
+    assert [one.kind for one in found] == ["other", "container", "container-child", "other"]
+    assert [one.container_id for one in found] == [None, "box", "box", None]
+    assert found[2].unit is None
+
+
+def test_a_container_that_a_path_tells_is_not_read_from_its_state(tmp_path: Path) -> None:
+    write(tmp_path, f"/run/runc/{H}/state.json", "malformed")
+    containers = mapped(tmp_path)
+    assert kinds(containers, [f"/docker/{H}"], [True]) == ["container"]
+    assert containers.metadata.errors["oci"] == 0
