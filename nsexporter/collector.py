@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from nsexporter.config import Config
 from nsexporter.containers import mapping
+from nsexporter.containers.guess import Guesses
 from nsexporter.containers.sources import container_map
 from nsexporter.edge import Edge
 from nsexporter.kernel import mounts, parse
@@ -58,6 +59,7 @@ class Collector:
         self.containers = container_map(config.path.rootfs, config.metadata, config.labels)
         self.edge = Edge(config.collectors.memory, f"{config.path.sysfs}/kernel/tracing")
         self._procfs = Procfs(self.reader, config.path.procfs)
+        self._guesses = Guesses(self._procfs.name_and_mounts)
         self._namespaces = Namespaces(
             self._procfs,
             Nsfs(self.reader, config.path.procfs),
@@ -109,6 +111,7 @@ class Collector:
         gone = mapping.with_above(self.oom.unknown(), paths)
         populated = [*map(bool, pids), *gone.values()]
         identities = self.containers.identities([*paths, *gone], populated)
+        self._guesses.fill(paths, identities, pids)
         owners = self.containers.containers([*paths, *gone], identities)
         whose = {owner.cgroup: owner for owner in owners if owner is not None}
         del identities[len(paths) :], owners[len(paths) :]

@@ -71,6 +71,7 @@ class Container:
     created: float | None = None  # seconds since the epoch
     restarts: int | None = None
     labels: tuple[tuple[str, str], ...] = ()  # those that labels.allow lets through, sorted
+    guess: str = ""  # what its processes told, where neither the path nor a state file did
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,7 @@ def container_info(columns: Columns) -> Samples:
                 ("image_id", container.image_id),
                 ("pod_uid", container.pod_uid),
                 ("qos", container.qos),
+                ("guess", container.guess),
                 *labels.of_runtime(container),
             ),
             1,

@@ -25,8 +25,9 @@ HOST_METRICS: tuple[Metric, ...] = (
     ),
     host(
         "container_info",
-        "What a container is, with the runtime's labels that labels.allow lists as label_NAME; 1.",
-        (*CGROUP_LABELS, "id", "runtime", "image", "image_id", "pod_uid", "qos"),
+        "What a container is, with the runtime's labels that labels.allow lists as label_NAME;"
+        " where only its processes told, guess says what of them; 1.",
+        (*CGROUP_LABELS, "id", "runtime", "image", "image_id", "pod_uid", "qos", "guess"),
         samples.container_info,
         "the cgroup's path, the runtime's state",
         group="cgroups",

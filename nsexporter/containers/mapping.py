@@ -141,6 +141,7 @@ class ContainerMap:
             created=metadata.created,
             restarts=metadata.restarts,
             labels=tuple(sorted(metadata.labels.items())),
+            guess=identity.guess or "",
         )
 
     def label_id(self, container_id: str) -> str:

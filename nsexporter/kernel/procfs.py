@@ -211,6 +211,12 @@ class Procfs:
         text = self._reader.read_all("oom", f"{self._root}/{pid}/cgroup")
         return None if text is None else proc_cgroup(text)
 
+    def name_and_mounts(self, pid: int) -> tuple[str, str]:
+        """comm and mountinfo of a process, each empty where it is gone or a zombie."""
+        comm = self._reader.read("cgroups", f"{self._root}/{pid}/comm")
+        mounts = self._reader.read_all("cgroups", f"{self._root}/{pid}/mountinfo")
+        return text_of(comm or b""), text_of(mounts or b"")
+
     def boot_id(self) -> str:
         """Another one after each boot; empty where it cannot be read."""
         text = self._reader.read("oom", f"{self._root}/sys/kernel/random/boot_id")

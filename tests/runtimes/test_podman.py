@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.runtimes.rig import IMAGE, Podman, cgroup, own
+from tests.runtimes.rig import IMAGE, Podman, cgroup, own, remove_cgroups
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])
@@ -73,3 +76,41 @@ def test_a_rename_shows_in_the_next_pass(podman: Podman) -> None:
     finally:
         collector.close()
         podman("rm", "-f", "-t", "0", container_id)
+
+
+def test_a_container_without_a_cgroup_is_guessed_by_its_processes_and_marked(
+    podman: Podman,
+) -> None:
+    root = next(p for p in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup") if os.path.isdir(p))
+    place = Path(root) / "nsexporter-test-guess"
+    place.mkdir()
+
+    def enter() -> None:
+        (place / "cgroup.procs").write_text("0")
+
+    try:
+        container_id = subprocess.run(
+            podman.lab.argv(
+                *("podman", "run", "-d", "--cgroups=disabled", "--network=none"),
+                *("--name", "nowhere", IMAGE, "sleep", "86400"),
+            ),
+            check=True,
+            capture_output=True,
+            text=True,
+            preexec_fn=enter,
+        ).stdout.strip()
+        found = own(podman.lab.snapshot(), container_id)
+        assert found.path == "/nsexporter-test-guess"
+        assert podman.inspect(container_id)["State"]["Pid"] in found.pids
+        assert found.container is not None
+        assert (found.container.runtime, found.container.name) == ("podman", "nowhere")
+        assert found.container.guess == "mountinfo"
+        infos = [
+            dict(pairs)
+            for name, pairs in podman.lab.scrape()
+            if name == "nsexporter_container_info" and ("container_name", "nowhere") in pairs
+        ]
+        assert [info["guess"] for info in infos] == ["mountinfo"]
+    finally:
+        podman("rm", "-f", "-t", "0", "nowhere")
+        remove_cgroups("nsexporter-test-guess")
