@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import logging
 import os
@@ -28,12 +29,16 @@ _WORKERS = 8
 _ACCEPTED_AT_ONCE = 64
 _VERIFIED_AT_ONCE = 16  # passwords that wait to be checked; further ones are denied
 _VERIFIED_FOR_ONE = 2  # of them for one address: guessing does not keep the others out
+_CROWD = 64  # connections whose memory is worth giving back
 _DENIED_AFTER = 1.0  # seconds until a wrong password is told to be wrong
 # Of these the process or the host has no more to give: clients who do nothing have to go.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # Who goes first when there are too many: who has asked nothing yet, then who was served before,
 # then who reads slowly. Nobody goes whose answer is in the making.
 _EXPENDABLE = {"handshake": 0, "head": 0, "linger": 0, "verify": 0, "idle": 1, "write": 2}
+
+
+_libc = ctypes.CDLL(None)
 
 
 class Server:
@@ -66,6 +71,7 @@ class Server:
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._sweep_at = float("inf")
         self._accepting = True
+        self._most = 0  # connections since memory was given back
         self._ends_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._turned = threading.Event()
@@ -177,6 +183,7 @@ class Server:
         self._connections[connection] = connection.converse(
             security.context(), security.check_certificate, security.headers
         )
+        self._most = max(self._most, len(self._connections))
         self._go_on(connection, None)
 
     def _make_room(self) -> bool:
@@ -314,8 +321,16 @@ class Server:
             self._accepting = True
             for listener in self._listeners:
                 self._selector.register(listener, selectors.EVENT_READ, listener)
+        self._trim()
         deadlines = [one.deadline for one in self._connections]
         self._sweep_at = min(deadlines + [when for when, _ in self._delayed], default=float("inf"))
+
+    def _trim(self) -> None:
+        """Give memory back that a crowd took: the C library keeps it among what is in use."""
+        if self._most >= _CROWD and len(self._connections) < self._most / 4:
+            self._most = len(self._connections)
+            if hasattr(_libc, "malloc_trim"):  # glibc
+                _libc.malloc_trim(0)
 
     def _drop(self, connection: Connection) -> None:
         conversation = self._connections.pop(connection, None)

@@ -1,0 +1,127 @@
+"""Scrapes while hundreds of clients hold connections; five minutes in full, seconds in CI."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import shutil
+import ssl
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Need
+from tests.live import certificates
+from tests.live.exporter import Exporter, running
+from tests.soak import hostile
+
+SECONDS = float(os.environ.get("NSEXPORTER_SOAK_SECONDS", "20"))
+FULL = SECONDS >= 300
+
+
+class Prometheus:
+    """Scrapes over one connection, as Prometheus does; made anew where the server has ended it."""
+
+    def __init__(self, port: int, tls: ssl.SSLContext) -> None:
+        self._port, self._tls = port, tls
+        self._connection = self._made()
+
+    def _made(self) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection("localhost", self._port, timeout=30, context=self._tls)
+
+    def scrape(self, *, anew: bool) -> tuple[float, str]:
+        """Seconds, and the exposition."""
+        if anew:
+            self.close()
+        started = time.monotonic()
+        try:
+            text = self._get()
+        except (ConnectionError, http.client.RemoteDisconnected, ssl.SSLEOFError):
+            self.close()
+            text = self._get()
+        return time.monotonic() - started, text
+
+    def _get(self) -> str:
+        self._connection.request("GET", "/metrics")
+        response = self._connection.getresponse()
+        text = response.read().decode()
+        assert response.status == 200
+        return text
+
+    def close(self) -> None:
+        self._connection.close()
+        self._connection = self._made()
+
+
+def use(exporter: Exporter) -> tuple[int, int, int]:
+    """Resident bytes, descriptors and threads."""
+    process = Path(f"/proc/{exporter.process.pid}")
+    resident = re.search(r"VmRSS:\s+(\d+)", (process / "status").read_text())
+    assert resident
+    return (
+        int(resident[1]) << 10,
+        len(os.listdir(process / "fd")),
+        len(os.listdir(process / "task")),
+    )
+
+
+@pytest.mark.parametrize("connections", [128, 1000])
+def test_scrapes_are_answered_while_450_clients_hold_connections(
+    connections: int, tmp_path: Path, need: Need
+) -> None:
+    """128: they have to be cut off for each other; 1000: there is room for all of them."""
+    need("soak", shutil.which("openssl") is not None, "openssl is not installed")
+    certificates.authority(tmp_path, "ca")
+    certificates.issue(tmp_path, "server", "ca", "DNS:localhost")
+    web, config = tmp_path / "web.yaml", tmp_path / "config.yaml"
+    web.write_text("tls_server_config: {cert_file: server.crt, key_file: server.key}\n")
+    config.write_text(f"web: {{max_connections: {connections}}}\n")
+    tls = ssl.create_default_context(cafile=str(tmp_path / "ca.crt"))
+    with running(f"--config.file={config}", f"--web.config.file={web}") as exporter:
+        prometheus = Prometheus(exporter.port, tls)
+        for _ in range(30):
+            prometheus.scrape(anew=True)
+        before = use(exporter)
+        times: list[float] = []
+        most = 0
+        command = [sys.executable, "-m", "tests.soak.hostile", str(exporter.port)]
+        with subprocess.Popen([*command, str(tmp_path / "ca.crt")]) as clients:
+            try:
+                end = time.monotonic() + SECONDS
+                while time.monotonic() < end:
+                    seconds, text = prometheus.scrape(anew=len(times) % 2 == 0)
+                    times.append(seconds)
+                    found = re.search(r"^nsexporter_web_connections (\d+)$", text, re.MULTILINE)
+                    assert found
+                    most = max(most, int(found[1]))
+                    time.sleep(max(0, 1 - seconds))
+                during = use(exporter)
+                assert clients.poll() is None
+            finally:
+                clients.kill()
+        assert most > min(connections, hostile.IDLE + hostile.HALF) * 0.9
+        slow = [seconds for seconds in times if seconds > 0.25]
+        print(
+            f"\n{connections} connections at most, {most} seen; {len(times)} scrapes: median"
+            f" {statistics.median(times) * 1000:.0f} ms, longest {max(times) * 1000:.0f} ms,"
+            f" {len(slow)} above 250 ms; RSS, descriptors, threads: {before}, {during},"
+        )
+        assert not slow if FULL else len(slow) <= len(times) / 2, times
+        deadline = time.monotonic() + 60
+        while True:
+            _, text = prometheus.scrape(anew=True)
+            after = use(exporter)
+            settled = after[0] <= before[0] + (8 << 20) and after[1] <= before[1] + 2
+            if settled and "\nnsexporter_web_connections 1\n" in text:
+                break
+            assert time.monotonic() < deadline, (before, after)
+            time.sleep(1)
+        print(f"then {after}")
+        assert after[2] == before[2]
+        assert "Traceback" not in "".join(exporter.log)
+        prometheus.close()
