@@ -32,13 +32,6 @@ test: $(BIN)/pytest ## unit, golden, property and live tests; what cannot run he
 test-%: $(BIN)/playwright ## one of the heavier suites below tests/ (test-runtimes, test-kernels, …)
 	$(BIN)/python -m pytest tests/$* $(ARGS)
 
-$(BIN)/playwright: $(BIN)/pytest
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,browser]'
-	@touch $@
-
-test-browser: $(BIN)/playwright ## the status page in headless Chromium
-	$(BIN)/python -m pytest tests/browser $(ARGS)
-
 check: $(BIN)/ruff ## lint, types, generated documents
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -59,6 +52,26 @@ bench: $(BIN)/nsexporter ## what a pass and a scrape cost on this machine (root,
 bench-compare: $(BIN)/nsexporter ## the same against another revision: make bench-compare REV=v1.0
 	$(BIN)/python -m bench --compare "$(REV)" $(ARGS)
 
+# The same commit gives the same bytes: times are the commit's (https://reproducible-builds.org).
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 315532800)
+$(BIN)/shiv: $(BIN)/nsexporter
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dist]'
+	@touch $@
+
+dist: $(BIN)/shiv ## wheel and sdist, reproducibly, into dist/
+	$(BIN)/python -m build --outdir dist .
+
+# From the wheel by name, and without scripts: both would leave this place's path in the archive.
+zipapp: dist ## dist/nsexporter.pyz: one file with all dependencies but Python
+	rm -rf build/zipapp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --find-links dist \
+		--target build/zipapp \
+		nsexporter==$$($(BIN)/python -c 'import nsexporter; print(nsexporter.__version__)')
+	rm -rf build/zipapp/bin
+	sed -i '/^[.][.]\/[.][.]\/bin\//d' build/zipapp/*.dist-info/RECORD
+	$(BIN)/shiv --reproducible --console-script nsexporter --site-packages build/zipapp \
+		--python '/usr/bin/env python3' --output-file dist/nsexporter.pyz
+
 SHARE = build/share
 share: $(BIN)/nsexporter ## man page and shell completion from the command line's parser, into build/share
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[share]'
@@ -73,4 +86,4 @@ share: $(BIN)/nsexporter ## man page and shell completion from the command line'
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help run test check golden docs bench bench-compare share clean
+.PHONY: help run test check golden docs bench bench-compare dist zipapp share clean

@@ -35,6 +35,13 @@ CAPABILITIES: tuple[Capability, ...] = (
         holds=lambda snapshot: bool(snapshot.processes) and not snapshot.unread_processes,
     ),
     Capability(
+        name="pid_namespace",
+        meaning="The exporter is in a PID namespace of its own, in which the kernel does not tell"
+        " which processes are in a cgroup: containers' namespaces are not known.",
+        mend="share the host's PID namespace (docker --pid=host, Kubernetes hostPID)",
+        holds=lambda snapshot: not snapshot.foreign_pid_namespace,
+    ),
+    Capability(
         name="host_namespaces",
         meaning="The host's own namespaces are not known: nothing is told to be in them.",
         mend="give the host's procfs (--path.procfs)",

@@ -172,6 +172,7 @@ class Collector:
             recursive_protection=self._recursive_protection(found),
             soft_limit_reclaim=self._soft_limit_reclaim,
             soft_limit_rounds=self.edge.soft_limit_rounds(),
+            foreign_pid_namespace=self._procfs.in_foreign_pid_namespace(),
             oom=self.oom.publish(cgroups, whose, cgroup_of, self._wanted),
             unread_state=frozenset(self.containers.metadata.denied),
         )

@@ -16,6 +16,8 @@ Bound = tuple[float, int]
 
 def processes(columns: Columns) -> Column:
     """How many processes are in the cgroup itself (cgroup.procs)."""
+    if columns.snapshot.foreign_pid_namespace and columns.snapshot.hierarchy == "v1":
+        return [None] * len(columns.cgroups)  # the kernel leaves other namespaces' out
     return [b"%d" % len(cgroup.pids) for cgroup in columns.cgroups]
 
 

@@ -102,7 +102,7 @@ class Cgroup:
     files: Mapping[str, bytes]
     stat_keys: tuple[bytes, ...] = ()
     stat: tuple[bytes, ...] = ()
-    pids: tuple[int, ...] = ()
+    pids: tuple[int, ...] = ()  # 0: a process of another PID namespace (v2)
     history: History | None = None
 
 
@@ -196,6 +196,7 @@ class Snapshot:
     namespaces: tuple[Namespace, ...]
     unread_processes: int  # whose namespaces may not be read
     namespace_holders: tuple[str, ...] = ()  # what was looked for that keeps one: mount, fd, child
+    foreign_pid_namespace: bool = False  # ours is not the host's: Cgroup.pids lack others'
     unread_threads: int = 0  # left out by collectors.namespaces.max_threads
     host_namespaces: Mapping[str, int]  # ns_type to inode of the host's, where it could be told
     namespace_limits: Mapping[str, int]  # ns_type to /proc/sys/user/max_*_namespaces

@@ -9,6 +9,7 @@ import platform
 import pwd
 import sys
 import textwrap
+import time
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,9 +17,9 @@ from nsexporter import __version__, terminal
 from nsexporter.capability import CAPABILITIES
 from nsexporter.collector import Collector
 from nsexporter.config import Config
-from nsexporter.kernel.host import capabilities
+from nsexporter.kernel.host import capabilities, machine
 from nsexporter.model import Snapshot
-from nsexporter.units import printable, size
+from nsexporter.units import printable, size, span
 
 HELP = "what this host has, what cannot be seen and the command that mends it"
 
@@ -45,7 +46,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
                     collector.host.name,
                     f"Linux {collector.host.kernel} {collector.host.machine}",
                     collector.host.distribution,
-                    f"{size(snapshot.meminfo.get(b'MemTotal'))} of memory",
+                    *_machine(config.path.procfs),
                 ),
             )
         ),
@@ -103,6 +104,16 @@ def _seen(snapshot: Snapshot) -> str:
         f"{f' ({by_runtime})' if by_runtime else ''}, {len(snapshot.processes)} processes,"
         f" {len(snapshot.namespaces)} namespaces, in {snapshot.duration * 1000:.0f} ms"
     )
+
+
+def _machine(procfs: str) -> Sequence[str]:
+    try:
+        found = machine(procfs)
+    except (OSError, ValueError, IndexError):  # psutil of a procfs that lacks its files
+        return ()
+    swap = f"{size(found.swap)} of swap" if found.swap else "no swap"
+    up = span(time.time() - found.booted)
+    return f"{found.cpus} CPUs", f"{size(found.memory)} of memory", swap, f"up {up}"
 
 
 def _user() -> str:

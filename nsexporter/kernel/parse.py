@@ -75,11 +75,16 @@ def pressure_totals(text: bytes) -> dict[bytes, bytes]:
 
 
 def pids(text: bytes) -> tuple[int, ...]:
-    """The PIDs of cgroup.procs, each once; 0 (a process of another PID namespace) left out."""
+    r"""The PIDs of cgroup.procs, each once, but 0 for every process of another PID namespace.
+
+    >>> pids(b"7\n8\n7"), pids(b"0\n0\n9")
+    ((7, 8), (0, 9, 0))
+    """
     try:
-        return tuple(pid for pid in dict.fromkeys(map(int, text.split())) if pid)
+        numbers = [*map(int, text.split())]
     except ValueError:
         raise ParseError(f"{text[:80]!r} is not a list of PIDs") from None
+    return (*dict.fromkeys(numbers), *[0] * (numbers.count(0) - 1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,6 +197,17 @@ class Procfs:
                 return {ns_type: links[ns_type] for ns_type in NS_TYPES if ns_type in links}
         return _INITIAL
 
+    def in_foreign_pid_namespace(self) -> bool:
+        """Whether we are in another PID namespace than the host's; False where it cannot be told.
+
+        cgroup.procs has no process of other PID namespaces then (v1), or a 0 for each (v2).
+        """
+        try:
+            link = os.readlink(f"{self._root}/self/ns/pid")
+        except OSError:
+            return False
+        return ns_link(link) != _INITIAL["pid"]
+
     def namespace_limits(self) -> dict[str, int]:
         """ns_type to how many namespaces a user may have here (namespaces(7))."""
         limits = {}

@@ -59,8 +59,9 @@ def test_pressure_totals_are_read_and_averages_are_not() -> None:
         parse.pressure_totals(b"some avg10=1.50")
 
 
-def test_pids_are_read_once_each_and_0_is_not_one() -> None:
-    assert parse.pids(b"1\n0\n12\n12\n") == (1, 12)
+def test_pids_are_read_once_each_and_0_for_each_of_another_namespace() -> None:
+    assert parse.pids(b"1\n12\n12\n") == (1, 12)
+    assert parse.pids(b"0\n0\n12\n") == (0, 12, 0)
     with pytest.raises(ParseError):
         parse.pids(b"1 x")
 
