@@ -146,7 +146,10 @@ _address = string(
 )
 _label_pattern = string("a label's name", r"[^\0]+")
 
-SOURCES = ("docker", "containerd", "cri-o", "podman", "oci", "lxc", "machined")
+SOURCES = (
+    *("docker", "containerd", "cri-o", "podman", "oci", "lxc", "machined"),
+    *("docker-api", "podman-api"),
+)
 """The sources of metadata there are."""
 
 _CGROUPS = ["^/system[.]slice/"]

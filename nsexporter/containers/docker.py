@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
+from typing import Any
 
 from nsexporter.containers.source import Metadata
-from nsexporter.containers.state import StateFile, StateFiles, document, seconds, text, texts
+from nsexporter.containers.state import Stamp, StateFiles, document, seconds, text, texts
 from nsexporter.model import Identity
 
 _ROOTS = ("/var/lib/docker", "/var/snap/docker/common/var-lib-docker", "/var/lib/balena-engine")
@@ -28,7 +29,8 @@ class Docker:
             file = self._files.read(f"{root}/containers/{identity.container_id}/config.v2.json")
             if file is not None:
                 self._last = root
-                return _metadata(file, identity.runtime or "docker")
+                runtime = identity.runtime or "docker"
+                return metadata(document(file), runtime, {file.path: file.stamp})
         return None
 
     def _roots(self, uid: int | None) -> Iterator[str]:
@@ -47,8 +49,8 @@ class Docker:
                     yield f"{root}/{name}"
 
 
-def _metadata(file: StateFile, runtime: str) -> Metadata:
-    config = document(file)
+def metadata(config: Mapping[str, Any], runtime: str, files: Mapping[str, Stamp]) -> Metadata:
+    """What a container's configuration says, in the form of the file and of the API."""
     labels = texts(config.get("Config", {}).get("Labels"))
     restarts = config.get("RestartCount")
     return Metadata(
@@ -64,5 +66,5 @@ def _metadata(file: StateFile, runtime: str) -> Metadata:
         pod_namespace=labels.get("io.kubernetes.pod.namespace", ""),
         pod_uid=labels.get("io.kubernetes.pod.uid", ""),
         labels=labels,
-        files={file.path: file.stamp},
+        files=files,
     )

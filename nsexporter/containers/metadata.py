@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 
 _FIRST_RETRY = 1.0  # seconds
 _LAST_RETRY = 300.0
+_UNWATCHED = 60.0  # seconds after which is asked again where no file can show a change
 
 
 @dataclass(slots=True)
@@ -169,4 +170,5 @@ class MetadataCache:
             if metadata is None or failed:
                 one.retry, one.delay = now + one.delay, min(2 * one.delay, _LAST_RETRY)
             else:
-                one.retry, one.delay = math.inf, _FIRST_RETRY
+                one.retry = math.inf if metadata.files else now + _UNWATCHED
+                one.delay = _FIRST_RETRY

@@ -8,6 +8,7 @@ from nsexporter.config import Labels, Metadata
 from nsexporter.containers.containerd import Containerd
 from nsexporter.containers.crio import Crio
 from nsexporter.containers.docker import Docker
+from nsexporter.containers.engine import docker_api, podman_api
 from nsexporter.containers.lxc import Lxc
 from nsexporter.containers.machined import Machined
 from nsexporter.containers.mapping import ContainerMap
@@ -25,6 +26,8 @@ SOURCES: Mapping[str, Callable[[StateFiles], Source]] = {
     "oci": Oci,
     "lxc": Lxc,
     "machined": Machined,
+    "docker-api": docker_api,
+    "podman-api": podman_api,
 }
 
 

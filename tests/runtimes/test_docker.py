@@ -159,3 +159,35 @@ def test_a_stopped_dockerd_neither_slows_passes_nor_hides_containers(docker: Doc
     finally:
         collector.close()
         docker("rm", "-f", container_id)
+
+
+def test_the_api_tells_the_same_as_the_files(docker: Docker) -> None:
+    flags = ("--name", "asked", "--network", "none", "--label", "team=core")
+    container_id = docker.sleep(*flags)
+    try:
+        told = []
+        for source in ("docker", "docker-api"):
+            seen = docker.lab.snapshot(
+                **{"metadata.sources": (source,), "labels.allow": ("team",), "metadata.timeout": 30}
+            )
+            told += [one for one in seen.containers if one.container_id == container_id]
+        assert told[0] == told[1]
+        assert (told[0].name, told[0].labels) == ("asked", (("team", "core"),))
+    finally:
+        docker("rm", "-f", container_id)
+
+
+def test_a_stopped_dockerd_that_is_asked_costs_the_time_limit_once(docker: Docker) -> None:
+    container_id = docker.sleep("--network", "none")
+    overrides = {"metadata.sources": ("docker-api",), "metadata.timeout": 0.2}
+    collector = docker.lab.collector(**overrides)
+    os.kill(docker.daemon_pid(), signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            seen = collector.collect()
+            assert container_id in {one.container_id for one in seen.containers}
+        until(lambda: collector.containers.metadata.errors["docker-api"] == 1, "the error")
+    finally:
+        os.kill(docker.daemon_pid(), signal.SIGCONT)
+        collector.close()
+        docker("rm", "-f", container_id)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.runtimes.rig import IMAGE, Podman, cgroup, own, remove_cgroups
+from tests.runtimes.rig import IMAGE, Podman, cgroup, end, own, remove_cgroups
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])
@@ -114,3 +115,24 @@ def test_a_container_without_a_cgroup_is_guessed_by_its_processes_and_marked(
     finally:
         podman("rm", "-f", "-t", "0", "nowhere")
         remove_cgroups("nsexporter-test-guess")
+
+
+def test_the_api_tells_the_same_as_the_files(podman: Podman) -> None:
+    service = podman.lab.start("podman", "system", "service", "--time=0", log="podman-api.log")
+    try:
+        podman.lab.answers(service, "/run/podman/podman.sock", "podman-api.log")
+        podman("pod", "create", "--name", "asked", "--network", "none")
+        container_id = podman.sleep("--pod", "asked", "--name", "member", "--label", "team=core")
+        told = []
+        for source in ("podman", "podman-api"):
+            seen = podman.lab.snapshot(**{"metadata.sources": (source,), "labels.allow": ("team",)})
+            found = own(seen, container_id).container
+            assert found is not None
+            # The storage has when the layer was made, the API when the container was.
+            told.append(replace(found, created=None, restarts=None))
+        assert told[0] == told[1]
+        assert (told[0].name, told[0].pod_name) == ("member", "asked")
+        assert told[0].labels == (("team", "core"),)
+    finally:
+        podman("pod", "rm", "-f", "-t", "0", "asked")
+        end(service)
