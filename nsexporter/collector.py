@@ -15,7 +15,7 @@ from nsexporter.containers.guess import Guesses
 from nsexporter.containers.sources import container_map
 from nsexporter.edge import Edge
 from nsexporter.kernel import mounts, parse
-from nsexporter.kernel.cgroupfs import CgroupTree, Found
+from nsexporter.kernel.cgroupfs import PROCS, CgroupTree, Found
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.host import host
 from nsexporter.kernel.nsfs import Nsfs
@@ -209,6 +209,7 @@ class Collector:
                 memory=enabled.memory.enabled,
                 pids=enabled.pids.enabled,
                 pressure=enabled.pressure.enabled,
+                exact=self.config.collection.exact,
             )
         try:
             found = self._tree.read()
@@ -255,10 +256,11 @@ class Collector:
         return protected and mounts.recursive_protection(self.reader, self.config.path.procfs)
 
     def _pids(self, one: Found) -> tuple[int, ...]:
-        if not one.procs:
+        text = one.files.get(PROCS)
+        if not text:
             return ()
         try:
-            return parse.pids(one.procs)
+            return parse.pids(text)
         except parse.ParseError:
             self.reader.errors["cgroups", "malformed"] += 1
             return ()

@@ -58,6 +58,7 @@ class Collection:
     max_cgroups: int
     cgroup_allow: tuple[str, ...]
     cgroup_deny: tuple[str, ...]
+    exact: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +188,8 @@ ROWS = (
         why="Regular expressions of the cgroup paths to read; none: all."),
     Row(key="collection.cgroup_deny", parse=list_of(regex), default=[], example=_CGROUPS,
         why="Regular expressions of the cgroup paths to leave out."),
+    Row(key="collection.exact", parse=boolean, default=False, flag="--collection.exact",
+        why="Read every file of every cgroup in every pass, not only what may have changed."),
     *(
         Row(key=f"collectors.{name}.enabled", parse=boolean, default=True, why=why,
             flag=f"--collector.{name}")

@@ -1,12 +1,13 @@
-"""Every cgroup of the hierarchy that carries memory: find, keep, read."""
+"""Every cgroup of the hierarchy that carries memory: what is read of it, and when."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from nsexporter.kernel.files import Reader
+from nsexporter.kernel.discovery import Node, Tree
+from nsexporter.kernel.files import CHUNK, Descriptors, Reader, line, whole
 from nsexporter.kernel.mounts import Hierarchies
 from nsexporter.kernel.parse import text_of
 
@@ -48,21 +49,43 @@ V2_FILES = (
     "cgroup.stat",
 )
 PIDS_FILES = ("pids.current", "pids.max", "pids.events")
+PROCS = "cgroup.procs"
 
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+HOT = frozenset(
+    {
+        "memory.usage_in_bytes",
+        "memory.kmem.usage_in_bytes",
+        "memory.current",
+        "memory.stat",
+        "memory.oom_control",
+        "memory.events",
+        "memory.events.local",
+    }
+)
+"""Read in every pass. Whatever else the kernel counts in a cgroup changes one of these too (on v1
+kernel memory does not: it is counted page by page, usage by batches)."""
 
+WRITTEN = frozenset(
+    {
+        "memory.limit_in_bytes",
+        "memory.soft_limit_in_bytes",
+        "memory.kmem.tcp.limit_in_bytes",
+        "memory.memsw.limit_in_bytes",
+        "memory.swappiness",
+        "memory.use_hierarchy",
+        "memory.max",
+        "memory.high",
+        "memory.low",
+        "memory.min",
+        "memory.oom.group",
+        "memory.swap.max",
+        "pids.max",
+    }
+)
+"""Changed only by a write, which inotify tells."""
 
-@dataclass(slots=True, eq=False)
-class _Node:
-    """A known cgroup: its descriptor, its children by name, and which of our files it has."""
-
-    path: str  # bytes that are not UTF-8 as surrogates
-    fd: int
-    text: str
-    children: dict[str, _Node] = field(default_factory=dict)
-    files: tuple[str, ...] = ()
-    subtree_control: bytes | None = None
-    nlink: int = 0  # 0: never listed
+REFRESH = 8
+"""Passes in which every file of every cgroup is read once, whatever was told or has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +93,57 @@ class Found:
     """One cgroup as read: the path as text, the parent's index, file name to text.
 
     `key` is the directory's inode, which no other cgroup has while it lives, nor for long after;
-    `directory` its descriptor (O_PATH), open until the next `read` at least.
+    `directory` its descriptor (O_PATH), open until the next `read` at least, -1 where the budget
+    of descriptors is spent. The same object as in the pass before where nothing has changed.
     """
 
     path: str
     parent: int
     files: dict[str, bytes]
-    procs: bytes | None
     key: int
     directory: int
 
 
-class CgroupTree:
-    """The cgroups of one hierarchy, kept between passes by their directory descriptors.
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Which files are read when, of all cgroups that have the same ones."""
 
-    A directory of cgroupfs has 2 + its children as st_nlink, so a pass lists only directories
-    whose link count changed, and the parents of cgroups that went (a replacement one for one
-    leaves the count as it was, but a kept descriptor of the old one opens nothing any more).
+    hot: tuple[str, ...]  # in every pass
+    warm: tuple[str, ...]  # when a hot one has changed
+    cold: tuple[str, ...]  # those, and what is read when inotify tells: all in turn
+
+
+@dataclass(slots=True, eq=False)
+class _Hot:
+    """A file that is read in every pass, kept open within the budget of descriptors."""
+
+    name: str
+    fd: int = -1
+    text: bytes | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Cgroup:
+    """What was read of a cgroup so far."""
+
+    node: Node
+    above: _Cgroup | None
+    turn: int  # the pass, modulo REFRESH, in which everything is read
+    plan: _Plan
+    hot: list[_Hot]
+    path: str
+    passed: int = 0  # the pass that read it last
+    index: int = -1  # in that pass
+    files: dict[str, bytes] = field(default_factory=dict)
+    found: Found | None = None
+
+
+class CgroupTree:
+    """The cgroups of one hierarchy, read by temperature.
+
+    Every pass reads the hot files of every cgroup; where one of them has changed, the other
+    files that the kernel counts in; where a file was written to, that file; and in turn, spread
+    over REFRESH passes, everything. `exact` reads everything in every pass.
     """
 
     def __init__(
@@ -97,170 +154,204 @@ class CgroupTree:
         memory: bool = True,
         pids: bool = True,
         pressure: bool = True,
+        exact: bool = False,
+        watch: bool = True,
     ) -> None:
         if hierarchies.memory is None:
             raise FileNotFoundError("no cgroup hierarchy is mounted")
         self._reader = reader
-        self._v2 = hierarchies.version != "v1"
-        wanted: tuple[str, ...] = (V2_FILES if self._v2 else V1_FILES) if memory else ()
-        if not pressure:
-            wanted = tuple(name for name in wanted if name != "memory.pressure")
-        self._wanted = frozenset(wanted)
-        self._order = wanted
-        # Files of the same cgroup in another hierarchy: pids on v1, pressure on hybrid hosts.
-        self._beside: list[tuple[int, str, tuple[str, ...]]] = []
-        self._root = _Node("/", os.open(hierarchies.memory, _DIRECTORY), "/")
+        self._exact = exact or not memory  # without hot files nothing tells what has changed
+        directories, self._descriptors = Descriptors.budgets()
+        self._tree = Tree(reader, hierarchies.memory, directories, watch=watch)
+        self._told = self._tree.told
+        self._memory = hierarchies.memory
+        self._roots: dict[str, int] = {}
+        # File name to the collector it belongs to and, where that is another hierarchy, its root.
+        self._files: dict[str, tuple[str, int]] = {PROCS: ("cgroups", -1)}
+        if memory:
+            names = V1_FILES if hierarchies.version == "v1" else V2_FILES
+            self._files |= dict.fromkeys(names, ("memory", -1))
         # Below a root with use_hierarchy every cgroup has it (memory.rst): then nobody else's
         # needs reading.
-        flag = "memory.use_hierarchy"
-        if memory and not self._v2 and reader.read("memory", flag, self._root.fd) == b"0":
-            self._order += (flag,)
-            self._wanted |= {flag}
-        if pids and hierarchies.pids == hierarchies.memory:
-            self._wanted |= frozenset(PIDS_FILES)
-            self._order += PIDS_FILES
-        elif pids and hierarchies.pids is not None:
-            self._beside.append((os.open(hierarchies.pids, _DIRECTORY), "pids", PIDS_FILES))
-        if pressure and hierarchies.unified not in (None, hierarchies.memory):
-            assert hierarchies.unified is not None
-            fd = os.open(hierarchies.unified, _DIRECTORY)
-            self._beside.append((fd, "pressure", ("memory.pressure",)))
+        if memory and reader.read("memory", "memory.use_hierarchy", self._tree.root.fd) == b"0":
+            self._files["memory.use_hierarchy"] = ("memory", -1)
+        self._files.pop("memory.pressure", None)
+        if pressure and hierarchies.unified is not None:
+            self._files["memory.pressure"] = ("pressure", self._root(hierarchies.unified))
+        if pids and hierarchies.pids is not None:
+            self._files |= dict.fromkeys(PIDS_FILES, ("pids", self._root(hierarchies.pids)))
+        self._plans: dict[frozenset[str], _Plan] = {}
+        self._cgroups: dict[Node, _Cgroup] = {}
+        self._passes = self._made = 0
 
     def close(self) -> None:
         """Close every descriptor; the tree cannot be read any more."""
-        self._forget(self._root)
-        for fd, _, _ in self._beside:
+        for one in self._cgroups.values():
+            self._close(one)
+        self._cgroups.clear()
+        self._tree.close()
+        for fd in self._roots.values():
             os.close(fd)
-        self._beside.clear()
+        self._roots.clear()
 
     def read(self) -> list[Found]:
         """Every cgroup, parents before children, each with what could be read of it.
 
         A cgroup that goes during the pass is left out, one that appears may be in or not.
         """
-        found: list[Found] = []
-        stack: list[tuple[_Node, _Node | None, int]] = [(self._root, None, -1)]
-        while stack:
-            node, above, parent = stack.pop()
-            if node.fd < 0:
-                continue  # forgotten since, when a sibling turned out to be gone
-            if self._read(node, parent, found):
-                index = len(found) - 1
-                if self._v2 and node.children:
-                    self._controllers(node)
-                stack.extend((child, node, index) for child in reversed(node.children.values()))
-            elif above is None:
-                raise FileNotFoundError("the root of the memory hierarchy is gone (remounted?)")
-            else:
-                stack.extend((child, above, parent) for child in self._replace(above, node))
-        return found
+        self._passes += 1
+        if self._tree.update():
+            self._arrange()
+        for _ in range(3):  # what replaced a cgroup that is gone is read at once
+            gone = [
+                one.node
+                for one in self._cgroups.values()
+                if one.passed != self._passes and not self._read(one)
+            ]
+            if not gone:
+                break
+            self._tree.drop(gone)
+            self._arrange()
+        result: list[Found] = []
+        for one in self._cgroups.values():
+            if one.passed == self._passes:
+                one.index = len(result)
+                parent = -1 if one.above is None else one.above.index
+                if one.found is None or one.found.parent != parent:
+                    node = one.node
+                    one.found = Found(one.path, parent, one.files, node.inode, node.fd)
+                result.append(one.found)
+        return result
 
-    def _read(self, node: _Node, parent: int, found: list[Found]) -> bool:
-        """Append what is read of `node`; False where the cgroup is gone."""
-        reader, fd = self._reader, node.fd
-        try:
-            status = os.fstat(fd)
-        except OSError as error:
-            reader.failed("cgroups", error)
-            return False
-        nlink = status.st_nlink
-        # Not every file system counts subdirectories as links: below 2 the count means nothing.
-        if (nlink != node.nlink or nlink < 2) and not self._list(node, nlink):
-            return False
-        procs = reader.read_all("cgroups", "cgroup.procs", fd)
-        files: dict[str, bytes] = {}
-        for name in node.files:
-            text = reader.read("memory", name, fd)
+    def _arrange(self) -> None:
+        """Follow the tree: forget what is gone, and plan the reading of what is new."""
+        known = self._cgroups
+        if self._told != self._tree.told:
+            self._told = self._tree.told
+            self._plans.clear()
+        self._cgroups = {}
+        for node in self._tree.nodes():
+            plan = self._plans.get(node.files)
+            if plan is None:
+                plan = self._plans[node.files] = self._plan(node.files)
+            one = known.get(node)
+            if one is None or one.plan is not plan:
+                above = None if node.parent is None else self._cgroups[node.parent]
+                self._made += 1
+                hot = [_Hot(name) for name in plan.hot]
+                one = _Cgroup(node, above, self._made % REFRESH, plan, hot, text_of(node.path))
+            else:
+                del known[node]
+            self._cgroups[node] = one
+        for gone in known.values():
+            self._close(gone)
+
+    def _plan(self, there: frozenset[str]) -> _Plan:
+        names = [name for name, (_, root) in self._files.items() if root >= 0 or name in there]
+        # Only the hierarchy of the memory controller is watched.
+        written = {name for name in WRITTEN & there if self._files.get(name, ("", 0))[1] < 0}
+        if self._exact:
+            hot = frozenset(names)
+        else:
+            hot = HOT if self._tree.told else HOT | written | {PROCS}
+        return _Plan(
+            hot=tuple(name for name in names if name in hot),
+            warm=tuple(name for name in names if name not in hot | written),
+            cold=tuple(name for name in names if name not in hot),
+        )
+
+    def _read(self, one: _Cgroup) -> bool:
+        """Bring one cgroup up to date; False where it is gone."""
+        node, plan = one.node, one.plan
+        there = False
+        changed: dict[str, bytes | None] = {}
+        for hot in one.hot:
+            text = self._hot(node, hot)
             if text is not None:
-                files[name] = text
+                there = True
+            if text != hot.text:
+                hot.text = text
+                changed[hot.name] = text if text is None else line(text)
+        names: Iterable[str]
+        if not one.passed or one.turn == self._passes % REFRESH:
+            names = plan.cold
+        else:
+            names = plan.warm if changed else (PROCS,) if self._tree.moved else ()
+            if node.written:
+                names = node.written.intersection(plan.cold).union(names)
+        node.written = frozenset()
+        for name in names:
+            text = self._cold(node, name)
+            if text is not None:
+                there = True
+                text = line(text)
+            if text != one.files.get(name):
+                changed[name] = text
         # A threaded cgroup has no readable cgroup.procs; a gone one has nothing at all.
-        if procs is None and not files and not self._alive(node):
+        if not there and not self._alive(node):
             return False
-        for beside, collector, names in self._beside:
-            prefix = node.path[1:] + "/" if node is not self._root else ""
-            for name in names:
-                text = reader.read(collector, prefix + name, beside)
-                if text is not None:
-                    files[name] = text
-                elif name == names[0] and node is not self._root:
-                    break  # no such cgroup in that hierarchy (the root lacks pids.current only)
-        found.append(Found(node.text, parent, files, procs, status.st_ino, fd))
+        one.passed = self._passes
+        if changed:
+            merged = {**one.files, **changed}
+            one.files = {name: text for name, text in merged.items() if text is not None}
+            one.found = None
         return True
 
-    def _replace(self, parent: _Node, gone: _Node) -> list[_Node]:
-        """Forget a child that is gone; the children that came since the last listing."""
-        known = set(parent.children.values()) - {gone}
-        for name, child in list(parent.children.items()):
-            if child is gone:
-                self._forget(parent.children.pop(name))
-        self._list(parent, 0)
-        return [child for child in parent.children.values() if child not in known]
+    def _hot(self, node: Node, hot: _Hot) -> bytes | None:
+        """The text of a hot file, by its kept descriptor where the budget has one."""
+        try:
+            if hot.fd >= 0:
+                return whole(hot.fd, os.pread(hot.fd, CHUNK, 0))
+            fd = self._open(node, hot.name)
+            try:
+                return whole(fd, os.read(fd, CHUNK))
+            finally:
+                if self._descriptors.take():
+                    hot.fd = fd
+                else:
+                    os.close(fd)
+        except OSError as error:
+            self._reader.failed(self._files[hot.name][0], error)
+            return None
 
-    def _controllers(self, node: _Node) -> None:
-        """A controller enabled below `node` gives its children files they had not before."""
-        control = self._reader.read("cgroups", "cgroup.subtree_control", node.fd)
-        if control != node.subtree_control:
-            if node.subtree_control is not None:
-                for child in node.children.values():
-                    child.nlink = 0
-            node.subtree_control = control
+    def _cold(self, node: Node, name: str) -> bytes | None:
+        """The text of any other file."""
+        try:
+            fd = self._open(node, name)
+            try:
+                return whole(fd, os.read(fd, CHUNK))
+            finally:
+                os.close(fd)
+        except OSError as error:
+            self._reader.failed(self._files[name][0], error)
+            return None
 
-    def _alive(self, node: _Node) -> bool:
+    def _open(self, node: Node, name: str) -> int:
+        root = self._files[name][1]
+        if root < 0:
+            return self._tree.open(node, name)
+        path = f"{node.path}/{name}".lstrip("/")
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
+
+    def _alive(self, node: Node) -> bool:
         """Whether cgroup.procs opens: a removed directory still lists, empty, but has no files."""
         try:
-            os.close(os.open("cgroup.procs", os.O_RDONLY | os.O_CLOEXEC, dir_fd=node.fd))
+            os.close(self._tree.open(node, PROCS))
         except OSError as error:
             self._reader.failed("cgroups", error)
             return False
         return True
 
-    def _list(self, node: _Node, nlink: int) -> bool:
-        """Bring a node's children and files up to date; False where it cannot be listed."""
-        try:
-            fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=node.fd)
-        except OSError as error:
-            self._reader.failed("cgroups", error)
-            return False
-        names, directories = set(), []
-        try:
-            with os.scandir(fd) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        directories.append(entry.name)
-                    elif entry.name in self._wanted:
-                        names.add(entry.name)
-        except OSError as error:
-            self._reader.failed("cgroups", error)
-            return False
-        finally:
-            os.close(fd)
-        node.files = tuple(name for name in self._order if name in names)
-        node.nlink = nlink
-        for name in node.children.keys() - set(directories):
-            self._forget(node.children.pop(name))
-        for name in sorted(directories):
-            if name not in node.children:
-                self._add(node, name)
-        return True
+    def _close(self, one: _Cgroup) -> None:
+        for hot in one.hot:
+            if hot.fd >= 0:
+                os.close(hot.fd)
+                self._descriptors.give()
 
-    def _add(self, node: _Node, name: str) -> None:
-        try:
-            fd = os.open(name, _DIRECTORY, dir_fd=node.fd)
-        except OSError as error:
-            self._reader.failed("cgroups", error)
-            return
-        path = f"{node.path.rstrip('/')}/{name}"
-        node.children[name] = _Node(path, fd, text_of(path))
-
-    def _forget(self, node: _Node) -> None:
-        for gone in _subtree(node):
-            os.close(gone.fd)
-            gone.fd = -1
-
-
-def _subtree(node: _Node) -> Iterator[_Node]:
-    stack = [node]
-    while stack:
-        current = stack.pop()
-        yield current
-        stack.extend(current.children.values())
+    def _root(self, path: str) -> int:
+        """The descriptor of another hierarchy's root; -1 where it is the one that is walked."""
+        if path == self._memory:
+            return -1
+        if path not in self._roots:
+            self._roots[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._roots[path]

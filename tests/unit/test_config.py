@@ -13,7 +13,7 @@ from nsexporter import config, settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 ADDRESS = "an address such as :10061, localhost:10061, [::1]:10061 or unix:/run/nsexporter.sock"
-LEAVES = "interval, max_age, max_cgroups, cgroup_allow, cgroup_deny"
+LEAVES = "interval, max_age, max_cgroups, cgroup_allow, cgroup_deny, exact"
 KNOWN = "path, web, security, log, collection, collectors, metadata, oom, labels, compat"
 ON, OFF = config.Switch(True), config.Switch(False)
 SYSTEM = '(try ["^/system[.]slice/"])'
@@ -262,7 +262,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         web=config.Web((":10061",), "/metrics", 128, None, False),
         security=config.Security("auto"),
         log=config.Log("info", "logfmt"),
-        collection=config.Collection(15.0, 1.0, 20000, (), ()),
+        collection=config.Collection(15.0, 1.0, 20000, (), (), False),
         collectors=config.Collectors(
             config.Memory(True, 200, 1.0, False, False),
             ON,
@@ -286,7 +286,7 @@ def test_the_file_changes_only_the_keys_it_has(tmp_path: pathlib.Path) -> None:
     assert config.load(write(tmp_path, text.encode())) == dataclasses.replace(
         default,
         web=config.Web(("[::1]:0", "localhost:9", "unix:/run/x"), "/metrics", 128, None, False),
-        collection=config.Collection(90.0, 1.0, 20000, (), ("^/user",)),
+        collection=config.Collection(90.0, 1.0, 20000, (), ("^/user",), False),
         collectors=dataclasses.replace(default.collectors, self=OFF),
     )
 
@@ -295,7 +295,7 @@ def test_flags_win_over_the_file(tmp_path: pathlib.Path) -> None:
     path = write(tmp_path, b"collection: {interval: 1m, max_age: 2s}\ncollectors: {pids: false}\n")
     flags = parse("--collection.interval=500ms", "--collector.pids", "--no-collector.self")
     loaded = config.load(path, flags)
-    assert loaded.collection == config.Collection(0.5, 2.0, 20000, (), ())
+    assert loaded.collection == config.Collection(0.5, 2.0, 20000, (), (), False)
     assert loaded.collectors == dataclasses.replace(config.load(None).collectors, self=OFF)
 
 
@@ -337,7 +337,7 @@ def test_the_flags_are_these() -> None:
         *("--web.listen-address", "--web.telemetry-path", "--web.config.file"),
         *("--security.landlock", "--log.level", "--log.format"),
         *("--web.disable-status-page", "--compat.cadvisor"),
-        *("--collection.interval", "--collection.max-age"),
+        *("--collection.exact", "--collection.interval", "--collection.max-age"),
         *(f"--collector.{name}" for name in collectors),
     }
 

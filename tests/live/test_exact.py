@@ -1,0 +1,150 @@
+"""Reading what may have changed against reading everything, on a tree that never rests."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nsexporter import config, exposition
+from nsexporter.catalogue import CGROUP_METRICS
+from nsexporter.collector import Collector
+from nsexporter.columns import Columns
+from tests.conftest import Need
+from tests.live import lab
+from tests.waiting import deadline
+
+
+@pytest.fixture
+def top(need: Need) -> Iterator[Path]:
+    root = lab.memory_root()
+    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
+    assert root is not None
+    with lab.tree(root) as made:
+        yield made
+
+
+class Churn:
+    """Changes a tree of cgroups at random: all that a host does to its own, but faster."""
+
+    def __init__(self, top: Path, seed: int, *, rename: bool) -> None:
+        self._random = random.Random(seed)
+        self._top = top
+        self._v1 = lab.version() == "v1"
+        self._renames = rename and self._v1
+        self._names = itertools.count()
+        self._stack = contextlib.ExitStack()
+        self.cgroups: list[Path] = []
+
+    def __enter__(self) -> Churn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def step(self) -> None:
+        """One change."""
+        self._random.choices(
+            (self._make, self._remove, self._replace, self._rename, self._limit, self._process),
+            (8, 3, 3, 2, 6, 1),
+        )[0]()
+
+    def _make(self) -> None:
+        above = self._random.choice([self._top, *self.cgroups])
+        if above != self._top and not self._v1:
+            above = self._top  # v2 lets a cgroup have processes or children with controllers
+        self.cgroups.append(above / f"made-{next(self._names)}")
+        self.cgroups[-1].mkdir()
+
+    def _leaf(self) -> Path | None:
+        leaves = [
+            cgroup
+            for cgroup in self.cgroups
+            if not any(cgroup in other.parents for other in self.cgroups)
+            and not (cgroup / "cgroup.procs").read_text()
+        ]
+        return self._random.choice(leaves) if leaves else None
+
+    def _remove(self) -> None:
+        if (leaf := self._leaf()) is not None:
+            leaf.rmdir()
+            self.cgroups.remove(leaf)
+
+    def _replace(self) -> None:
+        if (leaf := self._leaf()) is not None:
+            leaf.rmdir()
+            leaf.mkdir()
+
+    def _rename(self) -> None:
+        if (leaf := self._leaf()) is not None and self._renames:
+            renamed = leaf.with_name(f"renamed-{next(self._names)}")
+            leaf.rename(renamed)
+            self.cgroups[self.cgroups.index(leaf)] = renamed
+
+    def _limit(self) -> None:
+        names = (
+            ("memory.limit_in_bytes", "memory.soft_limit_in_bytes", "memory.swappiness")
+            if self._v1
+            else ("memory.max", "memory.high", "memory.low", "memory.min")
+        )
+        if self.cgroups:
+            name = self._random.choice(names)
+            value = self._random.choice((17, 99) if "swap" in name else (64 << 20, 1 << 30))
+            (self._random.choice(self.cgroups) / name).write_text(str(value))
+
+    def _process(self) -> None:
+        if (leaf := self._leaf()) is not None:
+            self._stack.enter_context(lab.process(leaf))
+
+
+@pytest.mark.parametrize("watch", [True, False], ids=["watched", "walked"])
+def test_both_tell_the_same_of_a_churning_tree(
+    top: Path, watch: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not watch:
+        monkeypatch.setattr("nsexporter.kernel.discovery._instance", lambda: None)
+    settings: dict[str, object] = {
+        "collection.cgroup_allow": (f"/{top.name}/",),
+        "collectors.namespaces.enabled": False,
+    }
+    root = str(lab.memory_root())
+    # Renames are seen at once only where they are told.
+    with Churn(top, 1, rename=watch) as churn, contextlib.ExitStack() as stack:
+        exact = Collector(config.load(None, {**settings, "collection.exact": True}))
+        default = Collector(config.load(None, settings))
+        stack.callback(exact.close)
+        stack.callback(default.close)
+        for _ in range(8):
+            for _ in range(5):
+                for _ in range(5):
+                    churn.step()
+                told(default)  # in the middle of it
+            end = deadline(20)
+            while True:  # until nothing was charged meanwhile
+                before = told(exact)
+                shown = told(default)
+                after = told(exact)
+                if before == after:
+                    break
+                assert time.monotonic() < end
+            counted = [line for line in shown if line.startswith(b"nsexporter_cgroup_processes{")]
+            assert {line.split(b'"')[1].decode() for line in counted} == {
+                str(cgroup).removeprefix(root) for cgroup in churn.cgroups
+            }
+            assert shown == after
+
+
+def told(collector: Collector) -> list[bytes]:
+    """The lines about cgroups, without those that depend on when the passes were."""
+    families = exposition.render(Columns(collector.collect()), CGROUP_METRICS)
+    return sorted(
+        line
+        for family in families
+        if "_since_last_" not in family.name and "_exceeded_" not in family.name
+        for line in family.body.splitlines()
+    )
