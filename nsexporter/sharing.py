@@ -219,13 +219,16 @@ def scope(namespace: Namespace, snapshot: Snapshot, pods: Mapping[str, str]) -> 
 
 
 def pods_of(snapshot: Snapshot) -> dict[str, str]:
-    """For each container id its pod: a Kubernetes pod uid or podman's pod id, or empty."""
+    """For each container id what its pod is known by: uid, podman's id, or name; or empty."""
     pods: dict[str, str] = {}
     for cgroup in snapshot.cgroups:
-        identity = cgroup.identity
+        identity, container = cgroup.identity, cgroup.container
         if identity.container_id:
-            known = pods.get(identity.container_id)
-            pods[identity.container_id] = known or identity.pod_uid or identity.podman_pod or ""
+            pod = pods.get(identity.container_id) or identity.pod_uid or identity.podman_pod
+            if container is not None:
+                name = container.pod_name and f"{container.pod_namespace}/{container.pod_name}"
+                pod = pod or container.pod_uid or name
+            pods[identity.container_id] = pod or ""
     return pods
 
 
