@@ -72,6 +72,11 @@ zipapp: dist ## dist/nsexporter.pyz: one file with all dependencies but Python
 	$(BIN)/shiv --reproducible --console-script nsexporter --site-packages build/zipapp \
 		--python '/usr/bin/env python3' --output-file dist/nsexporter.pyz
 
+SECONDS = 300
+fuzz: $(BIN)/pytest ## every parser and the HTTP layer against any bytes: make fuzz SECONDS=600
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris # where there is a wheel
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
 SHARE = build/share
 share: $(BIN)/nsexporter ## man page and shell completion from the command line's parser, into build/share
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[share]'

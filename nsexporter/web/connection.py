@@ -37,7 +37,7 @@ class Limits:
     stall: float = 10.0  # without one byte of the response taken
     response: float = 60.0  # for the whole response
     linger: float = 1.0  # for the rest of a request that was refused
-    pending: int = 64 << 20  # bytes of responses that all slow readers together hold back
+    pending: int = 32 << 20  # bytes of responses that all slow readers together hold back
 
 
 Wait = int | Request

@@ -25,7 +25,7 @@ from nsexporter.web.workers import Workers
 
 log = logging.getLogger(__name__)
 
-_WORKERS = 8
+_WORKERS = 4
 _ACCEPTED_AT_ONCE = 64
 _VERIFIED_AT_ONCE = 16  # passwords that wait to be checked; further ones are denied
 _VERIFIED_FOR_ONE = 2  # of them for one address: guessing does not keep the others out

@@ -138,15 +138,15 @@ def test_clients_that_wait_for_the_same_answer_get_it_from_one_call() -> None:
     with serving() as site:
         gate = threading.Event()
         site.application.wait = gate.wait
-        busy = [site.connect(b"GET /metrics?%d HTTP/1.1\r\nHost: x\r\n\r\n" % n) for n in range(8)]
-        until(lambda: site.application.calls == 8)  # every worker is
+        busy = [site.connect(b"GET /metrics?%d HTTP/1.1\r\nHost: x\r\n\r\n" % n) for n in range(4)]
+        until(lambda: site.application.calls == 4)  # every worker is
         alike = [site.connect(ASK_AND_END) for _ in range(20)]
-        until(lambda: site.server.connections == 28)
+        until(lambda: site.server.connections == 24)
         assert site.get("/-/healthy") == (200, b"healthy\n")
         gate.set()
         assert all(rest(client).endswith(b"a 1\n") for client in alike)
-        assert site.application.calls == 9
-        assert len(busy) == 8
+        assert site.application.calls == 5
+        assert len(busy) == 4
 
 
 def test_an_exhausted_descriptor_table_costs_idle_clients_not_scrapes() -> None:
