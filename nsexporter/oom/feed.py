@@ -46,6 +46,7 @@ class Feed:
         self._boot_id = procfs.boot_id()
         self._state_file = _state_file(settings.state_file)
         self._saved = 0.0
+        self._unsaved = False  # whether the last attempt failed
         self._save_seconds = 0.0
         self._load()
 
@@ -160,8 +161,13 @@ class Feed:
             try:
                 write_atomically(self._state_file, [text])
             except OSError as error:
-                log.error("the state of the OOM ledger cannot be kept: %s", error)
-                self._state_file = None
+                if not self._unsaved:
+                    log.error("the state of the OOM ledger cannot be kept: %s", error)
+                self._unsaved = True
+            else:
+                if self._unsaved:
+                    log.info("the state of the OOM ledger is kept again")
+                self._unsaved = False
             self._saved = time.monotonic()
             self._save_seconds = self._saved - started
 

@@ -1,0 +1,230 @@
+"""Faults with real causes: what is wrong costs its own samples only, and is told."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Need
+from tests.live import lab
+from tests.live.exporter import COMMAND, Exporter, running
+from tests.live.test_privileges import command
+from tests.live.webserver import until
+
+
+@pytest.fixture
+def top(need: Need) -> Iterator[Path]:
+    root = lab.memory_root()
+    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
+    assert root is not None
+    with lab.tree(root) as made:
+        yield made
+
+
+def value(text: str, name: str) -> float | None:
+    """The value of a sample, by its name and labels as exposed."""
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def metrics(exporter: Exporter) -> str:
+    status, _, body = exporter.get()
+    assert status == 200
+    return body.decode()
+
+
+def private(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A shell script in a mount namespace of its own."""
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-euc", script, "sh", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_too_few_descriptors_cost_cgroups_and_no_scrape(top: Path) -> None:
+    for number in range(200):
+        (top / f"c{number}").mkdir()
+    limited = ["prlimit", "--nofile=96:96", *COMMAND, "--web.listen-address=127.0.0.1:0"]
+    with subprocess.Popen(
+        [*limited, "--collection.max-age=0s"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            found = re.search(r"127\.0\.0\.1:(\d+)", line)
+            assert found, line
+            exporter = Exporter(process, int(found[1]), [])
+            for _ in range(10):
+                text = metrics(exporter)
+                errors = re.findall(
+                    r'^nsexporter_read_errors_total\{.*errno="EMFILE"\} (\S+)$', text, re.MULTILINE
+                )
+                present = text.count(f'nsexporter_cgroup_memory_usage_bytes{{cgroup="/{top.name}/c')
+                told = sum(map(float, errors))
+                assert present == 200 or told, "cgroups are missing, and nothing says so"
+        finally:
+            process.kill()
+
+
+def test_names_of_255_bytes_and_paths_beyond_path_max(top: Path) -> None:
+    names = [chr(97 + depth) * 255 for depth in range(18)]  # 18 * 256 > PATH_MAX
+    fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in names:
+            os.mkdir(name, dir_fd=fd)
+            below = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = below
+        with running() as exporter:
+            text = metrics(exporter)
+        deepest = f"/{top.name}/" + "/".join(names)
+        assert len(deepest) > 4096
+        assert (
+            value(text, f'nsexporter_cgroup_memory_usage_bytes{{cgroup="{deepest}"}}') is not None
+        )
+        assert text.count(f'nsexporter_cgroup_memory_usage_bytes{{cgroup="/{top.name}') == 19
+    finally:
+        # rmtree cannot: each is removed from its parent's descriptor.
+        for name in reversed(names):
+            above = os.open("..", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+            os.close(fd)
+            fd = above
+            os.rmdir(name, dir_fd=fd)
+        os.close(fd)
+
+
+def test_hidepid_hides_processes_and_the_capability_says_so(top: Path, tmp_path: Path) -> None:
+    for directory in (tmp_path, *list(tmp_path.parents)[:-2]):
+        directory.chmod(0o755)
+    told = private(
+        'mount -t proc -o hidepid=2 proc "$1"; shift; exec "$@"',
+        tmp_path,
+        *command(()),
+        *(sys.executable, "-m", "nsexporter", "dump", f"--path.procfs={tmp_path}"),
+    )
+    assert told.returncode == 0, told.stderr
+    assert value(told.stdout, 'nsexporter_capability{name="ns_read"}') == 0
+    assert (
+        value(told.stdout, f'nsexporter_cgroup_memory_usage_bytes{{cgroup="/{top.name}"}}')
+        is not None
+    )
+
+
+FULL_STATE = """
+mount -t tmpfs -o size=4M tmpfs "$1"
+head -c 5M /dev/zero >"$1/full" 2>/dev/null || true
+exec "$2" -m nsexporter --config.file="$3" --web.listen-address=127.0.0.1:0
+"""
+
+
+def test_a_full_state_directory_costs_the_state_and_is_written_again_when_there_is_room(
+    need: Need, tmp_path: Path
+) -> None:
+    need("live", os.geteuid() == 0, "this is not root")
+    state = tmp_path / "state"
+    state.mkdir()
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"oom: {{state_file: {state}/oom.json}}\ncollection: {{interval: 200ms, max_age: 0s}}\n"
+    )
+    with subprocess.Popen(
+        ["unshare", "--mount", "sh", "-euc", FULL_STATE, "sh", state, sys.executable, config],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            log: list[str] = []
+            threading.Thread(target=lambda: log.extend(process.stderr or ()), daemon=True).start()
+            until(lambda: re.search(r"127\.0\.0\.1:(\d+)", "".join(log)), 30)
+            found = re.search(r"127\.0\.0\.1:(\d+)", "".join(log))
+            assert found
+            exporter = Exporter(process, int(found[1]), log)
+            until(lambda: any("No space left" in line for line in log), 30)
+            assert value(metrics(exporter), "nsexporter_up") == 1
+            inside = Path(f"/proc/{process.pid}/root{state}")
+            assert not (inside / "oom.json").exists()
+            (inside / "full").unlink()
+            until(lambda: (inside / "oom.json").exists(), 60)
+            assert sum("No space left" in line for line in log) == 1, "told once"
+        finally:
+            process.kill()
+
+
+def test_a_stall_of_one_kernel_file_costs_no_scrape(tmp_path: Path) -> None:
+    """vmstat is a pipe here: it opens when somebody writes, as a file of a stuck kernel does."""
+    for name in os.listdir("/proc"):
+        if not name.isdigit() and name != "vmstat":
+            (tmp_path / name).symlink_to(f"/proc/{name}")
+    os.mkfifo(tmp_path / "vmstat")
+
+    def answer() -> None:
+        with open(tmp_path / "vmstat", "wb") as pipe:
+            pipe.write(b"oom_kill 7\n")
+
+    first = threading.Thread(target=answer)
+    first.start()
+    flags = (f"--path.procfs={tmp_path}", "--collection.max-age=0s", "--security.landlock=off")
+    with running(*flags) as exporter:
+        first.join(30)
+        until(lambda: exporter.get("/-/ready")[0] == 200)
+        for _ in range(3):
+            started = time.monotonic()
+            connection = http.client.HTTPConnection("127.0.0.1", exporter.port, timeout=30)
+            with contextlib.closing(connection):
+                headers = {"X-Prometheus-Scrape-Timeout-Seconds": "1.5"}
+                connection.request("GET", "/metrics", headers=headers)
+                text = connection.getresponse().read().decode()
+            assert time.monotonic() - started < 10
+            assert value(text, "nsexporter_host_oom_kills_total") == 7
+        passes = value(text, "nsexporter_passes_total")
+        assert passes is not None
+        answer()
+
+        def later() -> float:
+            body = exporter.get(X_Prometheus_Scrape_Timeout_Seconds="1")[2].decode()
+            return value(body, "nsexporter_passes_total") or 0
+
+        until(lambda: later() > passes)
+
+
+REMOUNTED = """
+"$2" -m nsexporter --web.listen-address=unix:"$3/s" --collection.max-age=0s 2>"$3/log" &
+exporter=$!
+trap 'kill $exporter' EXIT
+ask() { curl --silent --fail --retry 50 --retry-connrefused --retry-delay 1 --max-time 60 \
+    --unix-socket "$3/s" http://localhost/metrics; }
+while [ ! -S "$3/s" ]; do sleep 0.1; done
+ask "$@" >"$3/before"
+umount -l "$1"
+mount -t cgroup -o memory cgroup "$1"
+mkdir "$1/$4/new"
+ask "$@" >"$3/after"
+rmdir "$1/$4/new"
+"""
+
+
+def test_a_hierarchy_that_is_mounted_anew_is_read_on(top: Path, tmp_path: Path, need: Need) -> None:
+    need("live", shutil.which("curl") is not None, "curl is not installed")
+    if lab.version() != "v1":
+        pytest.skip("the script mounts v1's memory hierarchy")
+    told = private(REMOUNTED, top.parent, sys.executable, tmp_path, top.name)
+    assert told.returncode == 0, told.stderr + (tmp_path / "log").read_text()
+    name = "nsexporter_cgroup_memory_usage_bytes"
+    before, after = ((tmp_path / when).read_text() for when in ("before", "after"))
+    assert value(before, f'{name}{{cgroup="/{top.name}"}}') is not None
+    assert value(after, f'{name}{{cgroup="/{top.name}/new"}}') is not None
+    assert "Traceback" not in (tmp_path / "log").read_text()
