@@ -20,7 +20,7 @@ from tests.conftest import Need
 from tests.live import lab
 from tests.live.exporter import COMMAND, Exporter, running
 from tests.live.test_privileges import command
-from tests.live.webserver import until
+from tests.web.webserver import until
 
 
 @pytest.fixture

@@ -72,9 +72,10 @@ print(json.dumps(tried))
 
 @pytest.fixture(autouse=True)
 def kernel(need: Need) -> None:
-    """Landlock of the version that has everything asked here, and a machine with a filter."""
-    there = landlock.version() >= 4 and seccomp.supported() and os.geteuid() == 0
-    need("live", there, "this kernel has no Landlock, or this is not root")
+    """Landlock, and a machine with a filter."""
+    need("live", os.geteuid() == 0, "this is not root")
+    if not landlock.version() or not seccomp.supported():
+        pytest.skip("this kernel has no Landlock, or there is no filter for this machine")
 
 
 def test_nothing_is_written_outside_the_state_directory(tmp_path: Path) -> None:
@@ -93,9 +94,13 @@ def test_nothing_is_written_outside_the_state_directory(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stderr
     tried = json.loads(told.stdout)
     done = {name for name, outcome in tried.items() if outcome == "done"}
-    assert done == {"write inside", "read outside", "namespaces there", "read there"}
+    # Landlock knows of TCP since its version 4, and of truncate(2) since 3.
+    since = {"listen": 4, "truncate outside": 3}
+    late = {name for name, version in since.items() if landlock.version() < version}
+    assert done == {"write inside", "read outside", "namespaces there", "read there"} | late
     assert set(tried.values()) - {"done"} <= {"PermissionError", "OSError", "FileNotFoundError"}
-    assert os.listdir(outside) == ["old"] and (outside / "old").read_text() == "old"
+    assert os.listdir(outside) == ["old"]
+    assert (outside / "old").read_text() == ("" if "truncate outside" in late else "old")
     assert sorted(os.listdir(state)) == ["kept", "oom.json"]
     assert (state / "oom.json").read_text() == "{}"
 

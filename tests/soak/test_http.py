@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Need
-from tests.live import certificates
 from tests.live.exporter import Exporter, running
 from tests.soak import hostile
+from tests.web import certificates
 
 SECONDS = float(os.environ.get("NSEXPORTER_SOAK_SECONDS", "20"))
 FULL = SECONDS >= 300

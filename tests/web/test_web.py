@@ -16,7 +16,7 @@ import pytest
 from nsexporter.web import address
 from nsexporter.web.connection import Limits
 from nsexporter.web.http1 import MAX_HEAD
-from tests.live.webserver import rest, serving, until
+from tests.web.webserver import rest, serving, until
 
 ASK = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 ASK_AND_END = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
