@@ -1,0 +1,140 @@
+"""What the exporter uses stays flat: a day's worth of containers in ten minutes, seconds in CI."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Need
+from tests.live import lab
+from tests.live.exporter import Exporter, running
+from tests.web.webserver import until
+
+SECONDS = float(os.environ.get("NSEXPORTER_SOAK_SECONDS", "40"))
+ALIVE = 50  # containers at a time
+RATE = 200  # that end, and as many that start, a second: 120 000 in ten minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a process holds."""
+
+    resident: int  # bytes
+    descriptors: int
+    watches: int  # of inotify
+    threads: int
+
+    @classmethod
+    def of(cls, exporter: Exporter) -> Use:
+        process = Path(f"/proc/{exporter.process.pid}")
+        resident = re.search(r"VmRSS:\s+(\d+)", (process / "status").read_text())
+        assert resident
+        watches = 0
+        for descriptor in os.listdir(process / "fdinfo"):
+            try:
+                watches += (process / "fdinfo" / descriptor).read_text().count("inotify wd:")
+            except FileNotFoundError:
+                continue
+        return cls(
+            int(resident[1]) << 10,
+            len(os.listdir(process / "fd")),
+            watches,
+            len(os.listdir(process / "task")),
+        )
+
+
+@pytest.fixture
+def top(need: Need) -> Iterator[Path]:
+    root = lab.memory_root()
+    need("soak", root is not None, "no memory hierarchy to make cgroups in (or not root)")
+    assert root is not None
+    with lab.tree(root) as made:
+        yield made
+
+
+def flap(docker: Path, stop: threading.Event, ended: list[int]) -> None:
+    """Containers that end, each replaced by another, RATE a second."""
+    alive: list[Path] = []
+    started = time.monotonic()
+    while not stop.is_set():
+        container = docker / os.urandom(32).hex()
+        container.mkdir()
+        alive.append(container)
+        if len(alive) > ALIVE:
+            alive.pop(0).rmdir()
+            ended[0] += 1
+        ahead = ended[0] / RATE - (time.monotonic() - started)
+        if ahead > 0:
+            stop.wait(ahead)
+
+
+def churn(docker: Path) -> tuple[Use, Use]:
+    """What the exporter holds after a quarter of the time, and in the end."""
+    stop, ended = threading.Event(), [0]
+    with running("--collection.max-age=0s") as exporter:
+        thread = threading.Thread(target=flap, args=(docker, stop, ended))
+        thread.start()
+        try:
+            started = time.monotonic()
+            early = None
+            while time.monotonic() - started < SECONDS:
+                assert exporter.get()[0] == 200
+                if early is None and time.monotonic() - started > SECONDS / 4:
+                    early = Use.of(exporter)
+                time.sleep(0.5)
+            assert early is not None
+            late = Use.of(exporter)
+        finally:
+            stop.set()
+            thread.join()
+        print(f"\n{ended[0]} containers in {SECONDS:.0f} s: {early}, then {late}")
+        assert ended[0] > SECONDS * RATE / 4
+        assert "Traceback" not in "".join(exporter.log)
+    return early, late
+
+
+def test_churn_leaves_memory_descriptors_watches_and_threads_flat(top: Path) -> None:
+    """Up to three times: others may make cgroups beside it, which cost as well."""
+    for number in range(3):
+        docker = top / f"docker{number}" / "docker"
+        docker.mkdir(parents=True)
+        early, late = churn(docker)
+        flat = (
+            # Kills, names and identities of the dead may stay for a while, in bounded numbers.
+            late.resident <= early.resident + (12 << 20)
+            and late.descriptors <= early.descriptors + 2 * ALIVE
+            and late.watches <= early.watches + 2 * ALIVE
+            and late.threads <= early.threads + 1
+        )
+        if flat:
+            return
+    pytest.fail(f"{early}, then {late}")
+
+
+def test_10000_cgroups_at_once_are_all_seen_and_then_forgotten(top: Path) -> None:
+    sample = f'nsexporter_cgroup_processes{{cgroup="/{top.name}/c'.encode()
+    with running("--collection.max-age=0s") as exporter:
+        exporter.get()
+        before = Use.of(exporter)
+        started = time.monotonic()
+        for number in range(10_000):
+            os.mkdir(f"{top}/c{number}")
+        made = time.monotonic() - started
+        until(lambda: exporter.get()[2].count(sample) == 10_000, 120)
+        seen = time.monotonic() - started
+        for number in range(10_000):
+            os.rmdir(f"{top}/c{number}")
+        until(lambda: exporter.get()[2].count(sample) == 0, 120)
+        after = Use.of(exporter)
+        print(f"\nmade in {made:.1f} s, all seen after {seen:.1f} s: {before}, then {after}")
+        assert after.descriptors <= before.descriptors + 100
+        assert after.watches <= before.watches + 100
+        errors = re.findall(rb"^nsexporter_read_errors_total.*$", exporter.get()[2], re.MULTILINE)
+        assert errors == []
