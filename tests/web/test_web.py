@@ -216,9 +216,10 @@ def test_hosts_are_names_and_addresses_of_both_families() -> None:
         address.listen("no.such.host.invalid:1")
 
 
-def test_sockets_passed_by_the_service_manager_are_served() -> None:
+def test_sockets_passed_by_the_service_manager_are_served(tmp_path: Path) -> None:
     """As systemd passes them: at descriptor 3, with LISTEN_PID and LISTEN_FDS."""
     passed = socket.create_server(("127.0.0.1", 0))
+    port = passed.getsockname()[1]
     script = f"""
 import os
 os.dup2({passed.fileno()}, 3)
@@ -226,15 +227,17 @@ os.environ |= {{"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "1"}}
 from nsexporter.cli import main
 raise SystemExit(main(["--web.listen-address=127.0.0.1:1"]))
 """
-    with subprocess.Popen(
-        [sys.executable, "-c", script], pass_fds=[passed.fileno()], stderr=subprocess.PIPE
-    ) as process:
+    log = tmp_path / "log"
+    with (
+        open(log, "wb") as stderr,
+        subprocess.Popen(
+            [sys.executable, "-c", script], pass_fds=[passed.fileno()], stderr=stderr
+        ) as process,
+    ):
         try:
-            assert process.stderr is not None
-            port = passed.getsockname()[1]
-            assert f"listens on 127.0.0.1:{port}".encode() in process.stderr.readline()
+            until(lambda: f"listens on 127.0.0.1:{port}" in log.read_text(), 60)
             passed.close()
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as client:
                 client.sendall(ASK_AND_END)
                 assert b"nsexporter_up 1\n" in rest(client)
         finally:
