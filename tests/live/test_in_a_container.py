@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Need
@@ -23,6 +24,7 @@ mount --bind / "$1/mnt"
 mount --rbind /proc "$1/mnt/proc"
 mount --rbind /sys "$1/mnt/sys"
 mount -o remount,bind,ro "$1/mnt"
+chroot "$1" sh -c 'cd "$0" && "$1" -c ""' "$2" "$3" || exit 77
 caps=-all,+sys_ptrace,+dac_read_search,+syslog
 exec chroot "$1" setpriv --no-new-privs --inh-caps=$caps --bounding-set=$caps \
     sh -euc 'cd "$0"; exec "$@"' "$2" "$3" -m nsexporter dump \
@@ -46,6 +48,8 @@ def test_it_sees_the_host_and_itself(tmp_path: Path, need: Need) -> None:
             capture_output=True,
             text=True,
         )  # fmt: skip
+        if told.returncode == 77:
+            pytest.skip("this Python is not on the file system of /")
         assert told.returncode == 0, told.stderr
         seen = {
             (sample.name, frozenset(sample.labels.items())): sample.value

@@ -149,10 +149,11 @@ def capabilities_of(samples: Samples) -> dict[str, float]:
 
 
 def test_what_is_missing_is_what_the_capability_metric_says(
-    scene: Scene, need: Need, pytestconfig: pytest.Config
+    scene: Scene, pytestconfig: pytest.Config
 ) -> None:
     can_run = subprocess.run([*command(()), sys.executable, "-c", "import nsexporter"])
-    need("live", can_run.returncode == 0, "an ordinary user cannot run this Python")
+    if can_run.returncode:
+        pytest.skip("an ordinary user cannot run this Python")
     table: dict[str, dict[str, bool]] = {sight.text: {} for sight in scene.sights}
     everything = dump(scene, None)
     for title, capabilities in SETS.items():
