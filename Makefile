@@ -35,14 +35,14 @@ test-%: $(BIN)/playwright ## one of the heavier suites below tests/ (test-runtim
 check: $(BIN)/ruff ## lint, types, generated documents
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m nsexporter.reference --check docs/metrics.md
+	$(BIN)/python -m nsexporter.reference --check docs
 	$(BIN)/python -m grafana.build --check
 
 golden: $(BIN)/pytest ## write the golden expositions anew (review them as code)
 	$(BIN)/python -m pytest tests/golden --update-golden
 
-docs: $(BIN)/nsexporter ## write docs/metrics.md, config.example.yaml and the dashboards
-	$(BIN)/python -m nsexporter.reference docs/metrics.md
+docs: $(BIN)/nsexporter ## write the generated documents, config.example.yaml and the dashboards
+	$(BIN)/python -m nsexporter.reference docs
 	$(BIN)/python -c 'from nsexporter import config; print(config.example(), end="")' >config.example.yaml
 	$(BIN)/python -m grafana.build
 

@@ -1,4 +1,4 @@
-"""The rows as docs/metrics.md: `python -m nsexporter.reference [--check] FILE`."""
+"""The rows as documents: `python -m nsexporter.reference [--check] docs`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from nsexporter.catalogue.host import HOST_METRICS
 from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
 from nsexporter.catalogue.oom import OOM_METRICS
 from nsexporter.catalogue.rows import Metric
+from nsexporter.config import ROWS
 from nsexporter.labels import CGROUP_LABELS
 from nsexporter.selfmetrics import SELF_METRICS
 
@@ -48,6 +49,20 @@ class Entry:
             for field in fields(self)
             if (value := getattr(self, name := field.name))
         }
+
+
+_CONFIGURATION_HEAD = """\
+# Configuration
+
+Generated from the settings by `make docs`; do not edit.
+
+Every setting has a default; `--config.file FILE` names a YAML file, flags win over it.
+[config.example.yaml](../config.example.yaml) is the same as a file, `nsexporter check-config FILE`
+says whether a file is right, SIGHUP reads it again. `collectors: {pids: false}` is short for
+`collectors: {pids: {enabled: false}}`. The web configuration file (TLS, passwords) is another one:
+[security.md](security.md).
+"""
+_CONFIGURATION_COLUMNS = ("key", "flag", "default", "why")
 
 
 def reference() -> str:
@@ -125,17 +140,37 @@ def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def configuration() -> str:
+    """docs/configuration.md, whole."""
+    parts = [_CONFIGURATION_HEAD]
+    section = None
+    rows: list[tuple[str, ...]] = []
+    for row in ROWS:
+        if row.key.partition(".")[0] != section:
+            parts += [_rows(_CONFIGURATION_COLUMNS, rows)] if rows else []
+            section, rows = row.key.partition(".")[0], []
+            parts.append(f"\n## {section}\n")
+        flag = f"`{row.flag}`" if row.flag else "-"
+        rows.append((f"`{row.key}`", flag, f"`{row.default_text()}`", row.why.replace("|", "\\|")))
+    return "".join([*parts, _rows(_CONFIGURATION_COLUMNS, rows)])
+
+
+DOCUMENTS = {"metrics.md": reference, "configuration.md": configuration}
+"""What is generated, by its name in docs/."""
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Write the file, or with --check say whether it is current."""
-    *flags, name = arguments
-    path = Path(name)
-    if "--check" not in flags:
-        path.write_text(reference(), encoding="utf-8")
-        return 0
-    if path.read_text(encoding="utf-8") == reference():
-        return 0
-    print(f"{path} is stale: run make docs", file=sys.stderr)
-    return 1
+    """Write the documents, or with --check say whether they are current."""
+    *flags, directory = arguments
+    stale = 0
+    for name, document in DOCUMENTS.items():
+        path = Path(directory) / name
+        if "--check" not in flags:
+            path.write_text(document(), encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != document():
+            print(f"{path} is stale: run make docs", file=sys.stderr)
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

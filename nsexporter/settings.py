@@ -111,6 +111,10 @@ class Row:
     flag: str | None = None
     example: object = None
 
+    def default_text(self) -> str:
+        """The default as the file spells it."""
+        return _yaml_text(self.default)
+
     def hint(self, *, flag: bool = False) -> str:
         """What to try, as the file or the flag spells it."""
         example = self.default if self.example is None else self.example

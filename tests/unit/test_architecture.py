@@ -94,7 +94,7 @@ ALLOWED = {
     "exposition": {"catalogue.rows", "columns", "labels", "samples"},
     "loop": {"collector", "model"},
     "selfmetrics": {"exposition", "labels"},
-    "reference": {"catalogue", "catalogue.rows", "catalogue.host", "catalogue.namespaces",
+    "reference": {"config", "catalogue", "catalogue.rows", "catalogue.host", "catalogue.namespaces",
                   "catalogue.oom", "labels", "selfmetrics"},
     "landlock": set(),
     "seccomp": {"landlock"},
