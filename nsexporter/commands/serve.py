@@ -71,10 +71,10 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
     )
     publication.served = lambda: _values(server, security, sandbox)
     with server:
-        loop.start()
-        server.start()
         where = ", ".join(server.addresses)
         log.info("nsexporter %s listens on %s", __version__, where)
+        loop.start()
+        server.start()
         notify.ready(f"listens on {where}")
         while (sent := _signal(notify, server, loop)) == signal.SIGHUP:
             notify.reloading()

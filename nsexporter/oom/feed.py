@@ -247,10 +247,15 @@ class Feed:
         entry.known = True
 
     def _tell_news(self) -> None:
-        for cgroup, kill in self._ledger.news:
-            if self._follow:
-                entry = self._ledger.entries.get(cgroup or "", Entry())
-                _tell(cgroup, kill, entry.container)
+        unknown = 0
+        for cgroup, kill in self._ledger.news if self._follow else ():
+            if cgroup is None and kill.pid is None:
+                unknown += 1  # there may be thousands since boot, and nothing to tell of each
+                continue
+            entry = self._ledger.entries.get(cgroup or "", Entry())
+            _tell(cgroup, kill, entry.container)
+        if unknown:
+            log.warning("OOM kills of which nothing is known", extra={"fields": {"kills": unknown}})
         self._ledger.news.clear()
 
 

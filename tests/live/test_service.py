@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import http.client
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -134,3 +135,14 @@ def test_a_reader_that_goes_early_gets_no_traceback() -> None:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_old_kills_of_which_nothing_is_known_are_one_line_in_the_log() -> None:
+    with running() as exporter:
+        exporter.get()
+        told = [line for line in exporter.log if "nothing is known" in line]
+        unattributed = re.search(
+            rb"^nsexporter_oom_kills_unattributed_total (\d+)$", exporter.get()[2], re.MULTILINE
+        )
+        assert unattributed is not None
+        assert len(told) == (1 if int(unattributed[1]) else 0)
