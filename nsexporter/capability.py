@@ -12,13 +12,14 @@ from nsexporter.model import Snapshot
 class Capability:
     """One thing that a pass could see or not.
 
-    `meaning` says what is missing where it does not hold, `mend` what would change that.
+    `meaning` says what is missing where it does not hold, `mend` what would change that. None is
+    said of what does not apply to the host.
     """
 
     name: str
     meaning: str
     mend: str
-    holds: Callable[[Snapshot], bool]
+    holds: Callable[[Snapshot], bool | None]
 
 
 CAPABILITIES: tuple[Capability, ...] = (
@@ -55,21 +56,19 @@ CAPABILITIES: tuple[Capability, ...] = (
     ),
     Capability(
         name="v1_soft_limit",
-        meaning="No soft limit is acted on: cgroup2 has none, and newest kernels ignore v1's.",
-        mend="on cgroup2 use memory.low and memory.high",
-        holds=lambda snapshot: snapshot.soft_limit_reclaim,
+        meaning="This kernel does not act on soft limits: they are read and written in vain.",
+        mend="change to cgroup2, with memory.low and memory.high",
+        holds=lambda snapshot: snapshot.soft_limit_reclaim if snapshot.hierarchy == "v1" else None,
     ),
     Capability(
         name="pressure_notifications",
         meaning="v1's notifications of memory pressure are not heard.",
         mend="run as root, with collectors.memory.pressure_notifications above 0",
-        holds=lambda snapshot: any(c.history and c.history.pressure for c in snapshot.cgroups),
-    ),
-    Capability(
-        name="soft_limit_trace",
-        meaning="v1's soft limit reclaim of the host is not counted.",
-        mend="mount tracefs, set collectors.memory.soft_limit_trace and run as root",
-        holds=lambda snapshot: snapshot.soft_limit_rounds is not None,
+        holds=lambda snapshot: (
+            any(c.history and c.history.pressure for c in snapshot.cgroups)
+            if snapshot.hierarchy == "v1"
+            else None
+        ),
     ),
     Capability(
         name="kmsg",
@@ -98,3 +97,8 @@ CAPABILITIES: tuple[Capability, ...] = (
     ),
 )
 """In the order in which they are shown."""
+
+
+def told(snapshot: Snapshot) -> list[tuple[Capability, bool]]:
+    """Each that applies to the host, with whether it holds."""
+    return [(one, held) for one in CAPABILITIES if (held := one.holds(snapshot)) is not None]

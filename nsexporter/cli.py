@@ -11,7 +11,7 @@ from typing import Protocol
 
 from nsexporter import __version__, logs
 from nsexporter import config as configuration
-from nsexporter.commands import check_config, doctor, dump, lsns, metrics, oom, ps
+from nsexporter.commands import check_config, doctor, dump, explain, lsns, metrics, oom, ps
 from nsexporter.commands.serve import serve
 from nsexporter.config import Config, ConfigError
 
@@ -33,6 +33,7 @@ class Command(Protocol):
 COMMANDS: dict[str, Command] = {
     "dump": dump,
     "ps": ps,
+    "explain": explain,
     "lsns": lsns,
     "oom": oom,
     "doctor": doctor,

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nsexporter import derived, sharing
-from nsexporter.capability import CAPABILITIES, Capability
+from nsexporter import capability, derived, sharing
+from nsexporter.capability import Capability
 from nsexporter.columns import Columns, integers
 from nsexporter.kernel.host import Host
 from nsexporter.model import NS_TYPES, Container, Namespace, OomAccount, Snapshot
@@ -215,7 +215,7 @@ def status(columns: Columns, host: Host, *, version: str, telemetry_path: str) -
         members=members(snapshot),
         host_inodes=snapshot.host_namespaces,
         tree=tree(columns),
-        capabilities=[(one, one.holds(snapshot)) for one in CAPABILITIES],
+        capabilities=capability.told(snapshot),
     )
 
 

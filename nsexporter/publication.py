@@ -18,8 +18,7 @@ from prometheus_client import (
 )
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
-from nsexporter import __version__, exposition, overview
-from nsexporter.capability import CAPABILITIES
+from nsexporter import __version__, capability, exposition, overview
 from nsexporter.catalogue import CADVISOR_METRICS, METRICS
 from nsexporter.collector import Collector
 from nsexporter.columns import Columns
@@ -151,7 +150,7 @@ class Publication:
                 for name, count in sorted(collector.containers.metadata.errors.items())
             ],
             "nsexporter_capability": [
-                ((one.name,), int(one.holds(snapshot))) for one in CAPABILITIES
+                ((one.name,), int(held)) for one, held in capability.told(snapshot)
             ],
             "nsexporter_source_info": [
                 (("memory", f"cgroup {snapshot.hierarchy}"), 1),

@@ -13,8 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from nsexporter import __version__, terminal
-from nsexporter.capability import CAPABILITIES
+from nsexporter import __version__, capability, terminal
 from nsexporter.collector import Collector
 from nsexporter.config import Config
 from nsexporter.kernel.host import capabilities, machine
@@ -58,7 +57,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
         f" pids at {hierarchies.pids}, cgroup2 at {hierarchies.unified}",
         "seen": _seen(snapshot),
     }
-    checks = [(one, one.holds(snapshot)) for one in CAPABILITIES]
+    checks = capability.told(snapshot)
     errors = {f"{name} {errno}": n for (name, errno), n in sorted(collector.reader.errors.items())}
     failed = sorted(name for name, well in collector.health.success.items() if not well)
     sound = all(holds for _, holds in checks) and not failed and not errors

@@ -103,6 +103,8 @@ ALLOWED = {
     "storage": set(),
     "units": set(),
     "terminal": {"units"},
+    "outlook": {"columns", "derived", "protection", "units"},
+    "explanation": {"catalogue", "columns", "model", "outlook"},
     "overview": {"capability", "columns", "derived", "kernel.host", "model", "sharing"},
     "capability": {"model"},
     "commands.__init__": set(),
