@@ -111,8 +111,9 @@ class Edge:
             above = None if reservation is None else usage > reservation
             state.look(now, above, None if hard is None else _failcnt(v1, one.files), kills)
         self._states = states
-        peaks = self._look_for_peaks(v1, {one.key: one.directory for one in found}, near)
-        self._look_for_pressure(v1, bounded)
+        every = {one.key: one.directory for one in found}
+        peaks = self._look_for_peaks(v1, _opened(every), _opened(near))
+        self._look_for_pressure(v1, _opened(bounded))
         return [
             _history(
                 states.get(one.key),
@@ -151,6 +152,11 @@ class Edge:
         for kept in (self._samples, self._levels, self._trace):
             if kept is not None:
                 kept.close()
+
+
+def _opened(directories: Mapping[int, int]) -> dict[int, int]:
+    """Those whose directory has a descriptor: beyond the budget there is none."""
+    return {key: directory for key, directory in directories.items() if directory >= 0}
 
 
 def _history(

@@ -11,6 +11,7 @@ from nsexporter.catalogue import CGROUP_METRICS
 from nsexporter.columns import Columns
 from nsexporter.model import NS_TYPES, Cgroup, Container, Snapshot
 from nsexporter.outlook import Step, below, outlook, steps
+from nsexporter.overview import Killed, killed
 
 
 class NotFoundError(LookupError):
@@ -46,6 +47,7 @@ class Explanation:
     outlook: Sequence[str]
     figures: Sequence[Figure]
     places: Sequence[Place]
+    killed: Sequence[Killed]  # in it and below, the newest first
 
 
 def find(snapshot: Snapshot, target: str) -> int:
@@ -84,7 +86,13 @@ def explain(columns: Columns, index: int) -> Explanation:
         outlook=outlook(columns, index),
         figures=list(_figures(columns, index)),
         places=list(_places(columns.snapshot, index, inside)),
+        killed=_killed(columns.snapshot, columns.cgroups[index].path),
     )
+
+
+def _killed(snapshot: Snapshot, path: str) -> list[Killed]:
+    below_it = f"{path.rstrip('/')}/"
+    return [one for one in killed(snapshot) if f"{one.account.cgroup}/".startswith(below_it)]
 
 
 def _figures(columns: Columns, index: int) -> Iterator[Figure]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from nsexporter import terminal
 from nsexporter.collector import Collector
 from nsexporter.columns import Columns
+from nsexporter.commands import oom
 from nsexporter.config import Config
 from nsexporter.explanation import Explanation, Figure, NotFoundError, Place, explain, find
 from nsexporter.outlook import Step
@@ -83,6 +84,11 @@ def _text(told: Explanation, directory: str, out: Terminal) -> Iterator[str]:
     yield from ("", out.paint("What will happen when it grows", terminal.BOLD))
     for sentence in told.outlook:
         yield from _wrapped(short(sentence), out, "- ")
+    yield from ("", out.paint("OOM kills in it and below", terminal.BOLD))
+    if told.killed:
+        yield from out.table(oom.COLUMNS, map(oom.row, told.killed))
+    else:
+        yield "None is known of."
     if told.places:
         yield from ("", out.paint("Namespaces", terminal.BOLD))
         yield from out.table(_PLACES, map(_place, told.places))
@@ -183,6 +189,7 @@ def as_json(told: Explanation) -> dict[str, object]:
             for step in told.steps
         ],
         "outlook": list(told.outlook),
+        "oom_kills": [oom.as_json(one) for one in told.killed],
         "namespaces": [
             {
                 "ns_type": place.ns_type,

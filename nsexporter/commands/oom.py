@@ -16,7 +16,7 @@ from nsexporter.units import size
 
 HELP = "OOM kills of this boot: when, who, how often and because of whose limit"
 
-_COLUMNS = (
+COLUMNS = (
     Column(title="LAST"),
     Column(title="CONTAINER", flexible=True),
     Column(title="TASK"),
@@ -51,7 +51,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
         }
         terminal.write([json.dumps(shown, indent=2)])
     else:
-        lines = terminal.Terminal.of(sys.stdout).table(_COLUMNS, map(_row, found))
+        lines = terminal.Terminal.of(sys.stdout).table(COLUMNS, map(row, found))
         told = ", ".join(name for name, tells in sorted(ledger.sources.items()) if tells)
         lines.append("")
         lines.append(
@@ -63,7 +63,8 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     return 0 if any(ledger.sources.values()) else 1
 
 
-def _row(one: Killed) -> list[str]:
+def row(one: Killed) -> list[str]:
+    """One cgroup's kills and its last, for COLUMNS."""
     account, last = one.account, one.account.last
     when = (
         "-" if last.time is None else datetime.fromtimestamp(last.time).strftime("%m-%d %H:%M:%S")

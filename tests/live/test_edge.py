@@ -41,7 +41,6 @@ for line in sys.stdin:
     more.close()
     print("let go", flush=True)
 """
-CACHE = "f = open(%r, 'wb'); [f.write(bytes(1 << 20)) for _ in range(%d)]; f.close()"
 
 
 @pytest.fixture
@@ -79,6 +78,28 @@ def within(cgroup: Path, *command: str) -> int:
     return subprocess.run(
         command, preexec_fn=lambda: (cgroup / "cgroup.procs").write_text("0") and None, check=False
     ).returncode
+
+
+def cache(directory: Path, megabytes: int) -> tuple[str, ...]:
+    """A command that has so much page cache charged, which can be reclaimed.
+
+    A guest's file systems are in memory: there a disk is read that nothing has cached.
+    """
+    disk = os.environ.get("NSEXPORTER_TEST_SWAP")
+    if disk is None:
+        program = f"""
+with open({str(directory / "cache")!r}, "wb") as file:
+    for _ in range({megabytes}):
+        file.write(bytes(1 << 20))
+"""
+    else:
+        Path("/proc/sys/vm/drop_caches").write_text("1")
+        program = f"""
+with open({disk!r}, "rb", buffering=0) as file:
+    for _ in range({megabytes}):
+        file.read(1 << 20)
+"""
+    return (sys.executable, "-c", program)
 
 
 def figure(samples: Samples, cgroup: Path, name: str, **more: str) -> float | None:
@@ -139,7 +160,7 @@ def test_limit_hits_are_counted_from_the_last_kill(
 ) -> None:
     made = cgroup(top, "hit", **{LIMIT: 16 * M})
     assert figure(scrape(collector), made, "limit_hits_since_oom_kill") == 0
-    assert within(made, sys.executable, "-c", CACHE % (str(tmp_path / "cache"), 48)) == 0
+    assert within(made, *cache(tmp_path, 48)) == 0
     samples = scrape(collector)
     hits = figure(samples, made, "failcnt_total")
     assert hits is not None and hits > 0
@@ -149,14 +170,15 @@ def test_limit_hits_are_counted_from_the_last_kill(
     at_kill = figure(samples, made, "failcnt_total")
     assert at_kill is not None and at_kill > hits
     assert figure(samples, made, "limit_hits_since_oom_kill") == 0
-    within(made, sys.executable, "-c", CACHE % (str(tmp_path / "cache"), 48))
+    within(made, *cache(tmp_path, 48))
     samples = scrape(collector)
     since = figure(samples, made, "failcnt_total")
     assert since is not None
     assert figure(samples, made, "limit_hits_since_oom_kill") == since - at_kill > 0
     if V1:
         (made / "memory.failcnt").write_text("0")
-        assert figure(scrape(collector), made, "limit_hits_since_oom_kill") == 0
+        # It is read anew when something else changes, or in its turn.
+        assert until(lambda: figure(scrape(collector), made, "limit_hits_since_oom_kill") == 0)
     late = Collector(config.load(None, {}))  # cannot tell what was before the kill and what after
     try:
         assert figure(scrape(late), made, "limit_hits_since_oom_kill") is None
@@ -189,6 +211,70 @@ def test_the_highest_sample_near_the_limit_is_shown(top: Path, collector: Collec
             end(one)
 
 
+@pytest.mark.skipif(V1, reason="v1 has no memory.peak")
+def test_the_peak_between_two_passes_is_the_kernels(top: Path) -> None:
+    made = cgroup(top, "peaks")
+    if not (made / "memory.peak").exists() or not (made / "memory.peak").stat().st_mode & 0o200:
+        pytest.skip("memory.peak can be reset since Linux 6.12")
+    collector = Collector(config.load(None, {"collectors.memory.reset_peak": True}))
+    one = holder(made, 16)
+    try:
+        assert figure(scrape(collector), made, "peak_since_last_pass_bytes") is None
+        assert one.stdin is not None and one.stdout is not None
+        one.stdin.write("32\n")
+        one.stdin.flush()
+        assert one.stdout.readline() == "let go\n"
+        samples = scrape(collector)
+        peak = figure(samples, made, "peak_since_last_pass_bytes")
+        now = figure(samples, made, "usage_bytes")
+        assert peak is not None and now is not None and now + 30 * M < peak < now + 48 * M
+        peak = figure(scrape(collector), made, "peak_since_last_pass_bytes")
+        assert peak is not None and peak < now + 8 * M
+        kept = figure(samples, made, "peak_bytes")
+        assert kept is not None and kept >= now + 30 * M  # others still see the whole life's
+    finally:
+        end(one)
+        collector.close()
+
+
+@pytest.mark.skipif(V1, reason="v1 has no memory.high")
+def test_high_events_rise_when_it_is_breached(
+    top: Path, collector: Collector, tmp_path: Path
+) -> None:
+    made = cgroup(top, "high", **{"memory.high": 24 * M})
+    assert figure(scrape(collector), made, "high_events_total") == 0
+    assert within(made, *cache(tmp_path, 64)) == 0
+    samples = scrape(collector)
+    events = dict(line.split() for line in (made / "memory.events.local").read_text().splitlines())
+    assert figure(samples, made, "high_events_total") == int(events["high"]) > 0
+    assert figure(samples, made, "failcnt_total") == 0
+    assert figure(samples, made, "oom_kills_total") == 0
+    scanned = figure(samples, made, "scanned_pages_total", by="direct")
+    reclaimed = figure(samples, made, "reclaimed_pages_total", by="direct")
+    assert scanned is not None and reclaimed is not None and scanned >= reclaimed > 0
+
+
+@pytest.mark.skipif(V1, reason="v1 has no memory.low")
+def test_low_events_rise_where_it_is_breached(
+    top: Path, collector: Collector, tmp_path: Path
+) -> None:
+    parent = cgroup(top, "parent", **{"memory.max": 32 * M})
+    (parent / "cgroup.subtree_control").write_text("+memory")
+    made = cgroup(parent, "low", **{"memory.low": 64 * M})
+    assert figure(scrape(collector), made, "low_events_total") == 0
+    assert within(made, *cache(tmp_path, 64)) == 0
+    samples = scrape(collector)
+    low = figure(samples, made, "low_events_total")
+    assert low is not None and low > 0
+    assert figure(samples, parent, "low_events_total") == 0
+    hits = figure(samples, parent, "failcnt_total")
+    assert hits is not None and hits > 0
+    assert figure(samples, made, "failcnt_total") == 0
+    # Its parent is given none, so below that its own is worth nothing to the host.
+    assert figure(samples, parent, "low_overcommitted_bytes") == 64 * M
+    assert figure(samples, made, "effective_low_bytes") == 0
+
+
 @pytest.mark.skipif(not V1, reason="v2 has no memory.pressure_level")
 def test_pressure_notifications_are_the_kernels(
     top: Path, collector: Collector, tmp_path: Path
@@ -206,7 +292,7 @@ def test_pressure_notifications_are_the_kernels(
     told = [0, 0, 0]
     end_of_wait = deadline(20)
     try:
-        within(made, sys.executable, "-c", CACHE % (str(tmp_path / "cache"), 48))
+        within(made, *cache(tmp_path, 48))
         assert within(made, *lab.hog(64)) == -9
         while True:  # a work queue notifies, sooner or later
             told = [sum(pair) for pair in zip(told, [one.read() for one in oracle], strict=True)]
@@ -258,7 +344,7 @@ def test_rounds_of_reclaim_are_those_of_the_trace(top: Path, tmp_path: Path) -> 
     """By the event of a limit's reclaim, whose record is that of a soft limit's."""
     made = cgroup(top, "traced", **{LIMIT: 16 * M})
     mount = "mount -t tracefs tracefs /sys/kernel/tracing && exec "
-    program = CACHE % (str(tmp_path / "cache"), 48)
+    program = cache(tmp_path, 48)[-1]
     told = subprocess.run(
         ["unshare", "-m", "sh", "-c", f'{mount} "$@"', "sh", sys.executable, "-c", TRACED,
          str(made), sys.executable, program],

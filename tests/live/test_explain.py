@@ -61,6 +61,20 @@ def test_a_process_is_explained_by_its_cgroup(nested: tuple[Path, Path]) -> None
     assert lines[0] == "cgroup"
 
 
+def test_the_oom_kills_below_are_told(nested: tuple[Path, Path]) -> None:
+    parent, child = nested
+    root = lab.memory_root()
+    killed = subprocess.run(
+        lab.hog(96), preexec_fn=lambda: (child / "cgroup.procs").write_text("0") and None
+    )
+    assert killed.returncode == -9
+    told = json.loads(explain(str(parent), "--json").stdout)
+    (account,) = told["oom_kills"]
+    assert account["cgroup"] == f"/{child.relative_to(str(root))}"
+    assert sum(account["kills"].values()) == 1
+    assert "OOM kills in it and below" in explain(str(parent)).stdout
+
+
 def test_what_is_not_there_is_one_line_and_status_1() -> None:
     told = explain("no-such-container", status=1)
     assert told.stdout == ""

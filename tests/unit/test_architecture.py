@@ -104,7 +104,7 @@ ALLOWED = {
     "units": set(),
     "terminal": {"units"},
     "outlook": {"columns", "derived", "protection", "units"},
-    "explanation": {"catalogue", "columns", "model", "outlook"},
+    "explanation": {"catalogue", "columns", "model", "outlook", "overview"},
     "overview": {"capability", "columns", "derived", "kernel.host", "model", "sharing"},
     "capability": {"model"},
     "commands.__init__": set(),
