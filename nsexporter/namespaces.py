@@ -200,6 +200,9 @@ class Namespaces:
                 answer = replace(answer, uid_map=self._nsfs.uid_map(one.inside.pid))
             described[key] = answer
             one.description, one.uid_map = answer.description, answer.uid_map
+        for told in self._nsfs.listed():
+            one = found.setdefault((told.ns_type, told.inode), _Found())
+            one.description = one.description or told
         descriptions = [one.description for one in found.values() if one.description is not None]
         for description in descriptions:
             for above in description.above():

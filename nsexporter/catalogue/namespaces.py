@@ -37,7 +37,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         "Namespaces that no process is in, by what keeps them: mount (a bind mount in any mount"
         " namespace), fd (an open descriptor; collectors.namespaces.max_fds of the host's are"
         " looked at in a pass, in turn), child (a namespace that it is the parent or owner of),"
-        " process (for its children).",
+        " process (for its children); without held_by where only listns tells of it.",
         ("ns_type", "held_by"),
         sharing.namespaces_without_process,
         "/proc/PID/mountinfo, /proc/PID/fd, NS_GET_PARENT, NS_GET_USERNS",

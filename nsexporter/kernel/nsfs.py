@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nsexporter.kernel import listns
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.parse import mountinfo, ns_link, text_of, uid_map
 from nsexporter.model import NS_TYPES
@@ -81,6 +82,7 @@ class Nsfs:
     def __init__(self, reader: Reader, procfs: str) -> None:
         self._reader = reader
         self._procfs = procfs
+        self._listed: dict[int, Description | None] = {}  # by ID; None: not ours to open
 
     def mounts(self, pid: int) -> list[Held]:
         """The namespaces that are bind mounted in a process's mount namespace."""
@@ -147,6 +149,33 @@ class Nsfs:
         """What the namespace at `path` below the procfs says; None where it is not there."""
         fd = self._open(path, inode)
         return None if fd is None else self._describe(fd, ns_type)
+
+    def listed(self) -> Iterator[Description]:
+        """Every namespace that listns(2) tells of; none where the kernel has no listns."""
+        try:
+            ids = listns.ids()
+        except OSError:
+            return  # /proc tells of them too, in turn
+        before = self._listed
+        self._listed = {}
+        for ns_id in ids:
+            known = before.get(ns_id)
+            if ns_id not in before:
+                known = self._of_id(ns_id)
+            self._listed[ns_id] = known
+            if known is not None:
+                yield known
+
+    def _of_id(self, ns_id: int) -> Description | None:
+        try:
+            fd = listns.open_id(ns_id)
+        except OSError:
+            return None
+        ns_type = _CLONE_FLAGS.get(fcntl.ioctl(fd, _NS_GET_NSTYPE))
+        if ns_type is None:
+            os.close(fd)
+            return None
+        return self._describe(fd, ns_type)
 
     def _open(self, path: str, inode: int) -> int | None:
         """A descriptor of that namespace, None where it is not there.
