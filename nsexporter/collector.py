@@ -38,6 +38,16 @@ class Health:
     dropped: int = 0  # cgroups left out by the cap or the patterns, in the last pass
 
 
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """What was parsed of a cgroup as it was found."""
+
+    found: Found
+    stat_keys: tuple[bytes, ...]
+    stat: tuple[bytes, ...]
+    pids: tuple[int, ...]
+
+
 class Collector:
     """Reads the host; one pass at a time."""
 
@@ -69,6 +79,7 @@ class Collector:
         self.oom = oom or Feed(config.oom, self._procfs, follow=False)
         self._own_oom = oom is None
         self._tree: CgroupTree | None = None
+        self._parsed: dict[int, _Parsed] = {}
         self.hierarchies: mounts.Hierarchies | None = None
         self._stat_keys: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
         self._allow = [re.compile(pattern) for pattern in config.collection.cgroup_allow]
@@ -107,7 +118,8 @@ class Collector:
             pressure = self._run("pressure", self._procfs.memory_pressure, {})
 
         paths = [one.path for one in found]
-        pids = [self._pids(one) for one in found]
+        self._parsed = parsed = {one.key: self._parse(one) for one in found}
+        pids = [parsed[one.key].pids for one in found]
         gone = mapping.with_above(self.oom.unknown(), paths)
         populated = [*map(bool, pids), *gone.values()]
         identities = self.containers.identities([*paths, *gone], populated)
@@ -131,7 +143,7 @@ class Collector:
         for one, identity, owner, some, history in zip(
             found, identities, owners, pids, histories, strict=True
         ):
-            keys, values = self._stat(one)
+            told = parsed[one.key]
             pod_name, pod_namespace = pods.get(mapping.pod_of(identity) or "", ("", ""))
             cgroups.append(
                 Cgroup(
@@ -142,8 +154,8 @@ class Collector:
                     pod_name=pod_name,
                     pod_namespace=pod_namespace,
                     files=one.files,
-                    stat_keys=keys,
-                    stat=values,
+                    stat_keys=told.stat_keys,
+                    stat=told.stat,
                     pids=some,
                     history=history,
                 )
@@ -254,6 +266,18 @@ class Collector:
             for name in ("memory.min", "memory.low")
         )
         return protected and mounts.recursive_protection(self.reader, self.config.path.procfs)
+
+    def _parse(self, one: Found) -> _Parsed:
+        """memory.stat and cgroup.procs, parsed where they are not what they were."""
+        before = self._parsed.get(one.key)
+        if before is not None and before.found is one:
+            return before
+        stat = one.files.get("memory.stat")
+        if before is not None and before.found.files.get("memory.stat") is stat:
+            keys, values = before.stat_keys, before.stat
+        else:
+            keys, values = self._stat(one)
+        return _Parsed(one, keys, values, self._pids(one))
 
     def _pids(self, one: Found) -> tuple[int, ...]:
         text = one.files.get(PROCS)

@@ -6,88 +6,118 @@ Values stay the kernel's bytes; None is absent. A text that is malformed is abse
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 from nsexporter.kernel import parse
 from nsexporter.model import Cgroup, Snapshot
+
+T = TypeVar("T")
+
+Memo = dict[Hashable, tuple[tuple[object, ...], Any]]
+"""What was made, by what it is, with what it was made of."""
 
 
 class Columns:
     """Columns of one snapshot, each made once.
 
     `malformed` maps a file's name to how many texts of it had not the format they should have.
+    With the memo of the pass before, a column that is equal to the one then is the same object,
+    and what is made of the same objects only is not made again.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, memo: Memo | None = None) -> None:
         self.snapshot = snapshot
         self.cgroups: tuple[Cgroup, ...] = snapshot.cgroups
         self.malformed: Counter[str] = Counter()
-        self._keyed: dict[str, list[Mapping[bytes, bytes] | None]] = {}
+        self._memo: Memo = {} if memo is None else memo
+        self._texts: dict[str, list[bytes | None]] = {}
+        self._stats: dict[bytes, Sequence[bytes]] | None = None
 
-    def number(self, name: str) -> list[bytes | None]:
+    def same(self, key: Hashable, value: T) -> T:
+        """`value`, or the object of the pass before where that is equal."""
+        kept = self._memo.get(key)
+        if kept is None or kept[1] != value:
+            kept = self._memo[key] = ((), value)
+        same: T = kept[1]
+        return same
+
+    def made(self, key: Hashable, inputs: tuple[object, ...], make: Callable[[], T]) -> T:
+        """What `make` makes of `inputs`, which it did before where they are the same objects."""
+        kept = self._memo.get(key)
+        if (
+            kept is None
+            or len(kept[0]) != len(inputs)
+            or any(a is not b for a, b in zip(kept[0], inputs, strict=True))
+        ):
+            kept = self._memo[key] = (inputs, make())
+        value: T = kept[1]
+        return value
+
+    def number(self, name: str) -> Sequence[bytes | None]:
         """A file of one number."""
-        column = [cgroup.files.get(name) for cgroup in self.cgroups]
-        if all(text is None or text.isdigit() for text in column):
-            return column
-        return self._parsed(name, column, parse.number)
+        return self._parsed(("number", name), name, parse.number)
 
-    def limit(self, name: str) -> list[bytes | None]:
+    def limit(self, name: str) -> Sequence[bytes | None]:
         """A file of one limit: digits, or +Inf."""
-        return self._parsed(name, [cgroup.files.get(name) for cgroup in self.cgroups], parse.limit)
+        return self._parsed(("limit", name), name, parse.limit)
 
-    def key(self, name: str, key: bytes) -> list[bytes | None]:
+    def key(self, name: str, key: bytes) -> Sequence[bytes | None]:
         """One key of a flat keyed file."""
         return [
             None if keyed is None else keyed.get(key)
-            for keyed in self._dictionaries(name, parse.flat_keyed)
+            for keyed in self._parsed(("keyed", name), name, parse.flat_keyed)
         ]
 
-    def pressure(self, name: str, kind: bytes) -> list[bytes | None]:
+    def pressure(self, name: str, kind: bytes) -> Sequence[bytes | None]:
         """Stall time in seconds, of `some` or `full` in a pressure file."""
         return [
             None if keyed is None or kind not in keyed else seconds(keyed[kind])
-            for keyed in self._dictionaries(name, parse.pressure_totals)
+            for keyed in self._parsed(("pressure", name), name, parse.pressure_totals)
         ]
 
-    def stat(self, key: bytes) -> list[bytes | None]:
+    def stat(self, key: bytes) -> Sequence[bytes | None]:
         """One key of memory.stat."""
-        positions: dict[int, int | None] = {}
-        column: list[bytes | None] = []
-        for cgroup in self.cgroups:
-            keys = cgroup.stat_keys
-            if id(keys) not in positions:
-                positions[id(keys)] = keys.index(key) if key in keys else None
-            position = positions[id(keys)]
-            column.append(None if position is None else cgroup.stat[position])
+        if self._stats is None:
+            self._stats = {}
+            layouts = {id(cgroup.stat_keys): cgroup.stat_keys for cgroup in self.cgroups}
+            if len(layouts) == 1:
+                (keys,) = layouts.values()
+                turned = zip(*[cgroup.stat for cgroup in self.cgroups], strict=True)
+                self._stats = dict(zip(keys, turned, strict=True))
+        if self._stats:
+            return self._stats.get(key) or [None] * len(self.cgroups)
+        return [
+            cgroup.stat[cgroup.stat_keys.index(key)] if key in cgroup.stat_keys else None
+            for cgroup in self.cgroups
+        ]
+
+    def _parsed(self, key: Hashable, name: str, parser: Callable[[bytes], T]) -> Sequence[T | None]:
+        """A file of every cgroup, parsed; a text that is what it was in the pass before is not."""
+        texts = self._texts.get(name)
+        if texts is None:
+            now = [cgroup.files.get(name) for cgroup in self.cgroups]
+            texts = self._texts[name] = self.same(("texts", name), now)
+        (known, *_), before = self._memo.get(key, (([],), []))
+        if known is texts:
+            column: list[T | None] = before
+        elif isinstance(known, list) and len(known) == len(texts):
+            column = [
+                old if text is was else self._value(parser, text)
+                for text, was, old in zip(texts, known, before, strict=True)
+            ]
+        else:
+            column = [self._value(parser, text) for text in texts]
+        self._memo[key] = ((texts,), column)
+        if wrong := column.count(None) - texts.count(None):
+            self.malformed[name] = wrong
         return column
 
-    def _parsed(
-        self, name: str, texts: Sequence[bytes | None], parser: Callable[[bytes], bytes]
-    ) -> list[bytes | None]:
-        column: list[bytes | None] = []
-        for text in texts:
-            try:
-                column.append(None if text is None else parser(text))
-            except parse.ParseError:
-                self.malformed[name] += 1
-                column.append(None)
-        return column
-
-    def _dictionaries(
-        self, name: str, parser: Callable[[bytes], dict[bytes, bytes]]
-    ) -> list[Mapping[bytes, bytes] | None]:
-        if name in self._keyed:
-            return self._keyed[name]
-        column: list[Mapping[bytes, bytes] | None] = []
-        for cgroup in self.cgroups:
-            text = cgroup.files.get(name)
-            try:
-                column.append(None if text is None else parser(text))
-            except parse.ParseError:
-                self.malformed[name] += 1
-                column.append(None)
-        self._keyed[name] = column
-        return column
+    def _value(self, parser: Callable[[bytes], T], text: bytes | None) -> T | None:
+        try:
+            return None if text is None else parser(text)
+        except parse.ParseError:
+            return None
 
 
 def seconds(microseconds: bytes) -> bytes:

@@ -6,7 +6,6 @@ import logging
 import platform
 import threading
 import time
-import zlib
 from collections.abc import Callable
 
 from prometheus_client import (
@@ -21,9 +20,10 @@ from prometheus_client.openmetrics import exposition as openmetrics_exposition
 from nsexporter import __version__, capability, exposition, overview
 from nsexporter.catalogue import CADVISOR_METRICS, METRICS
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns
+from nsexporter.columns import Columns, Memo
 from nsexporter.config import Config
 from nsexporter.exposition import Family
+from nsexporter.gzip import Gzip
 from nsexporter.loop import Loop, Published
 from nsexporter.selfmetrics import Values, families
 from nsexporter.web import pages
@@ -47,6 +47,8 @@ class Publication:
         self.served: Callable[[], Values] = dict  # what the server tells of itself
         self._lock = threading.Lock()
         self._rendered: tuple[int, list[Family]] | None = None
+        self._memo: Memo = {}
+        self._gzip = Gzip()
         self._registry = CollectorRegistry()
         if config.collectors.self.enabled:
             ProcessCollector(registry=self._registry)
@@ -90,7 +92,7 @@ class Publication:
         body = self.chunks(published, openmetrics=openmetrics, names=names)
         headers: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
         if gzip:
-            body = compressed(body)
+            body = self._gzip.member(body)
             headers += (("Content-Encoding", "gzip"),)
         return Response(200, _TYPES[openmetrics], body, headers)
 
@@ -111,7 +113,7 @@ class Publication:
         """The pass rendered, once for all who scrape it."""
         with self._lock:
             if self._rendered is None or self._rendered[0] != published.number:
-                columns = Columns(published.snapshot)
+                columns = Columns(published.snapshot, self._memo)
                 enabled = self.config.collectors
                 off = {
                     group
@@ -161,9 +163,3 @@ class Publication:
             "nsexporter_config_last_reload_success_timestamp_seconds": [((), self.reload_time)],
             **self.served(),
         }
-
-
-def compressed(chunks: list[bytes]) -> list[bytes]:
-    """One gzip member. Level 1: higher levels cost ten times the rendering."""
-    deflate = zlib.compressobj(1, zlib.DEFLATED, 31)
-    return [part for chunk in chunks if (part := deflate.compress(chunk))] + [deflate.flush()]

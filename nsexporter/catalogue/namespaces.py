@@ -49,6 +49,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         ("ns_type",),
         sharing.namespaces_without_process_for_day,
         "/proc/PID/mountinfo, /proc/PID/fd, NS_GET_PARENT, NS_GET_USERNS",
+        steady=False,  # by the time of the pass
     ),
     host(
         "namespace_without_process_since_timestamp_seconds",

@@ -46,6 +46,7 @@ class Metric:
     samples: Callable[[Columns], Samples] | None = None
     sources: tuple[str, str] = ("", "")  # v1, v2 in words, for rows with `samples`
     since: str = ""  # the kernel that first tells it, where that is after 3.10
+    steady: bool = False  # samples only of who is there and in which namespaces: seldom others
 
 
 def number(name: str) -> Source:
@@ -142,6 +143,7 @@ def host(
     *,
     group: str = "namespaces",
     since: str = "",
+    steady: bool | None = None,
 ) -> Metric:
     """A row with label values of its own; type and unit follow from the name."""
     counter, info = name.endswith("_total"), name.endswith("_info")
@@ -155,4 +157,5 @@ def host(
         samples=samples,
         sources=(source, source),
         since=since,
+        steady=group in ("namespaces", "cgroups") if steady is None else steady,
     )
