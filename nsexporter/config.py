@@ -107,6 +107,7 @@ class Metadata:
 class Oom:
     retention: float
     max_gone: int
+    max_watches: int
     kmsg: str
     state_file: str
 
@@ -228,6 +229,8 @@ ROWS = (
         why="How long the kills of a cgroup are shown after the cgroup is gone."),
     Row(key="oom.max_gone", parse=integer(0), default=10000,
         why="Cgroups that are gone kept at most, the oldest dropped first."),
+    Row(key="oom.max_watches", parse=integer(0), default=8192,
+        why="Cgroups watched between passes at most, an eventfd each on v1; 0: none."),
     Row(key="oom.kmsg", parse=path, default="/dev/kmsg",
         why="The kernel log, which names victims; none: do not read it."),
     Row(key="oom.state_file", parse=path, default="auto",

@@ -75,6 +75,12 @@ class Loop:
             self._wanted = True
             self._condition.notify_all()
 
+    def look(self) -> None:
+        """Make a pass soon, without waiting for it."""
+        with self._condition:
+            self._wanted = True
+            self._condition.notify_all()
+
     def fresh(self, max_age: float, budget: float | None) -> Published | None:
         """A pass no older than `max_age` seconds, one pass for all who wait.
 

@@ -15,6 +15,7 @@ from nsexporter.kernel.files import Reader
 from nsexporter.kernel.procfs import Procfs
 from nsexporter.loop import Loop
 from nsexporter.oom.feed import Feed
+from nsexporter.oom.watcher import Watcher
 from nsexporter.publication import Publication
 from nsexporter.sandbox import Sandbox
 from nsexporter.selfmetrics import Values
@@ -69,11 +70,13 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
         security,
         Limits(connections=config.web.max_connections),
     )
+    watcher = Watcher(feed, loop.look, lambda: _hierarchies(config))
     publication.served = lambda: _values(server, security, sandbox)
     with server:
         where = ", ".join(server.addresses)
         log.info("nsexporter %s listens on %s", __version__, where)
         loop.start()
+        watcher.start()
         server.start()
         notify.ready(f"listens on {where}")
         while (sent := _signal(notify, server, loop)) == signal.SIGHUP:
@@ -82,6 +85,7 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
             notify.ready(f"listens on {where}")
         notify.stopping()
         log.info("ends on %s", signal.Signals(sent).name)
+        watcher.stop()
         loop.stop(timeout=0.3)
         feed.close()
         return 0
@@ -100,15 +104,19 @@ def _signal(notify: Notify, server: Server, loop: Loop) -> int:
             return sent.si_signo
 
 
+def _hierarchies(config: Config) -> mounts.Hierarchies:
+    return mounts.find(Reader(), config.path.procfs, config.path.sysfs, config.path.rootfs)
+
+
 def _writable(config: Config, feed: Feed) -> dict[str, int]:
     """What the settings have the exporter write: directories, and the rights needed below them."""
     memory, sysfs = config.collectors.memory, config.path.sysfs
     rights = {}
     if feed.state_file is not None:
         rights[str(feed.state_file.parent)] = landlock.REPLACE
-    if memory.pressure_notifications or memory.reset_peak:
+    if memory.pressure_notifications or memory.reset_peak or config.oom.max_watches:
         # cgroup.event_control (v1) and memory.peak; no right to make or remove a cgroup.
-        hierarchy = mounts.find(Reader(), config.path.procfs, sysfs, config.path.rootfs).memory
+        hierarchy = _hierarchies(config).memory
         if hierarchy is not None:
             rights[hierarchy] = landlock.WRITE_FILE
     if memory.soft_limit_trace:

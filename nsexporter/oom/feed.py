@@ -6,7 +6,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nsexporter.config import Oom as Settings
@@ -35,14 +35,18 @@ class Feed:
         self.settings = settings
         self._follow = follow
         self.kmsg = _open_kmsg(settings.kmsg)
-        self.sources = {"counters": False, "kmsg": self.kmsg is not None, "vmstat": False}
+        self.sources = dict.fromkeys(("counters", "kmsg", "notifications", "vmstat"), False)
+        self.sources["kmsg"] = self.kmsg is not None
         self._procfs = procfs
         self._lock = threading.RLock()
         self._ledger = Ledger()
         self._reports = Reports()
         self._sequence = -1  # of the last record that is in the ledger
         self._lost = 0
+        # Processes and where they were seen: by the last pass, and since the one before it.
         self._pids: tuple[Mapping[int, int], Sequence[str]] = {}, ()
+        self._recent: dict[int, str] = {}
+        self._recent_before: dict[int, str] = {}
         self._boot_id = procfs.boot_id()
         self._state_file = _state_file(settings.state_file)
         self._saved = 0.0
@@ -92,6 +96,10 @@ class Feed:
         with self._lock:
             self._ledger.suspect(cgroup, time.monotonic())
 
+    def remember(self, pids: Iterable[int], cgroup: str) -> None:
+        """These processes were seen in a cgroup. Does not wait for a pass."""
+        self._recent.update(dict.fromkeys(pids, cgroup))
+
     def look(self, found: Sequence[Found], total: int | None, started: float) -> None:
         """Take what a pass has read: `total` first of all, then the cgroups, parents first."""
         with self._lock:
@@ -129,6 +137,7 @@ class Feed:
         with self._lock:
             paths = [one.path for one in cgroups]
             self._pids = pids, paths
+            self._recent_before, self._recent = self._recent, {}
             entries = self._ledger.entries
             if entries:
                 index = {path: number for number, path in enumerate(paths)}
@@ -192,6 +201,9 @@ class Feed:
             own = self._procfs.memory_cgroup(kill.pid)
             if own is not None:
                 return self._without_deleted(own), True
+            seen = self._recent.get(kill.pid) or self._recent_before.get(kill.pid)
+            if seen is not None:
+                return seen, False
             index, paths = self._pids
             if kill.pid in index:
                 return paths[index[kill.pid]], False

@@ -281,7 +281,8 @@ class Ledger:
                 self.unplaced.remove(old[number])
             else:
                 self.news.append((None, _UNKNOWN))
-                self.unnamed.append(epoch)
+                if self.looked:
+                    self.unnamed.append(epoch)
         self.unattributed += missing
         self.unplaced = [one for one in self.unplaced if one[0] > started - _LATE]
         self.unnamed = [time for time in self.unnamed if time > epoch - _LATE]

@@ -271,7 +271,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
             ON,
         ),
         metadata=config.Metadata(config.SOURCES, 0.2),
-        oom=config.Oom(3600.0, 10000, "/dev/kmsg", "auto"),
+        oom=config.Oom(3600.0, 10000, 8192, "/dev/kmsg", "auto"),
         labels=config.Labels(12, ("com.docker.compose.project", "com.docker.compose.service")),
         compat=config.Compat(False),
     )

@@ -1,0 +1,164 @@
+"""Real OOM kills: counted once, with their cgroup, whatever has become of it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Need
+from tests.live import kills, lab
+from tests.live.exporter import Exporter, running
+from tests.samples import of
+
+
+@pytest.fixture
+def top(need: Need) -> Iterator[Path]:
+    root = lab.memory_root()
+    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
+    assert root is not None
+    with lab.tree(root) as made:
+        yield made
+
+
+def settings(tmp_path: Path, **oom: object) -> str:
+    """The flag of a configuration file with these settings of the section `oom`."""
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"oom": oom, "collectors": {"namespaces": False}}))
+    return f"--config.file={file}"
+
+
+def told(exporter: Exporter, top: Path, count: int) -> dict[str, int]:
+    """Kills below `top`, as soon as the exporter tells of so many."""
+    below = kills.path_of(top) + "/"
+    samples = kills.wait_for(
+        exporter, lambda now: sum(kills.by_cgroup(now, below).values()) >= count
+    )
+    return kills.by_cgroup(samples, below)
+
+
+def test_a_cgroup_killed_and_removed_at_once_is_named_with_its_victim(
+    top: Path, tmp_path: Path
+) -> None:
+    with running(settings(tmp_path)) as exporter:
+        assert kills.by_cgroup(kills.scrape(exporter), kills.path_of(top)) == {}
+        (name,) = kills.storm(top, range(1))
+        before = time.time()
+        assert told(exporter, top, 1) == {name: 1}
+        samples = kills.scrape(exporter)
+        assert of(samples, "nsexporter_oom_kills_total", cgroup=name, constraint="memcg") == 1
+        assert of(samples, "nsexporter_oom_last_kill_info", cgroup=name, task="dd") == 1
+        last = of(samples, "nsexporter_oom_last_kill_timestamp_seconds", cgroup=name)
+        assert last is not None and before - 5 < last < before + 1
+        deadline = time.monotonic() + 10
+        while not (lines := [line for line in exporter.log if f"cgroup={name} " in line]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert len(lines) == 1 and "task=dd" in lines[0] and "constraint=memcg" in lines[0]
+
+
+def test_a_living_cgroup_shows_0_and_then_every_kill(top: Path, tmp_path: Path) -> None:
+    cgroup = kills.limited(top, "alive")
+    name = kills.path_of(cgroup)
+    with running(settings(tmp_path)) as exporter:
+        samples = kills.scrape(exporter)
+        assert of(samples, "nsexporter_oom_kills_total", cgroup=name, constraint="memcg") == 0
+        for count in (1, 2, 3):
+            kills.kill(cgroup)
+            assert told(exporter, top, count) == {name: count}
+        time.sleep(1.1)  # another pass
+        assert told(exporter, top, 3) == {name: 3}
+
+
+def test_a_kill_in_a_child_counts_for_the_container(top: Path, tmp_path: Path) -> None:
+    container_id = uuid.uuid4().hex * 2
+    container = kills.limited(top, container_id)
+    if lab.version() == "v2":
+        (container / "cgroup.subtree_control").write_text("+memory")
+    child = container / "child"
+    child.mkdir()
+    name = kills.path_of(container)
+    with running(settings(tmp_path)) as exporter:
+        samples = kills.scrape(exporter)
+        labels = {"cgroup": name, "container_id": container_id[:12], "constraint": "memcg"}
+        assert of(samples, "nsexporter_oom_kills_total", **labels) == 0
+        kills.kill(child)
+        assert told(exporter, top, 1) == {name: 1}
+        lab.remove(container)
+        time.sleep(1.1)
+        samples = kills.scrape(exporter)
+        assert of(samples, "nsexporter_oom_kills_total", **labels) == 1
+
+
+def test_without_the_kernel_log_the_counters_tell(top: Path, tmp_path: Path) -> None:
+    cgroup = kills.limited(top, "alive")
+    name = kills.path_of(cgroup)
+    with running(settings(tmp_path, kmsg="none")) as exporter:
+        samples = kills.scrape(exporter)
+        assert of(samples, "nsexporter_oom_event_sources", source="kmsg") == 0
+        assert of(samples, "nsexporter_oom_kills_total", cgroup=name, constraint="unknown") == 0
+        kills.kill(cgroup)
+        assert told(exporter, top, 1) == {name: 1}
+
+
+def test_a_restart_neither_loses_a_kill_nor_counts_one_twice(top: Path, tmp_path: Path) -> None:
+    state = tmp_path / "oom.json"
+    flag = settings(tmp_path, state_file=str(state))
+    alive = kills.limited(top, "alive")
+    expected: dict[str, int] = {}
+    with running(flag) as exporter:
+        kills.scrape(exporter)
+        expected |= dict.fromkeys(kills.storm(top, range(3)), 1)
+        kills.kill(alive)
+        expected[kills.path_of(alive)] = 1
+        assert told(exporter, top, 4) == expected
+        exporter.process.send_signal(signal.SIGKILL)
+        exporter.process.wait()
+    expected |= dict.fromkeys(kills.storm(top, range(3, 6)), 1)
+    kills.kill(alive)
+    expected[kills.path_of(alive)] = 2
+    with running(flag) as exporter:
+        assert told(exporter, top, 8) == expected
+        time.sleep(1.1)
+        assert told(exporter, top, 8) == expected
+    state.write_text("rubbish")
+    with running(flag) as exporter:
+        kills.scrape(exporter)
+        assert any(str(state) in line and "is ignored" in line for line in exporter.log)
+
+
+def test_a_group_kill_counts_as_the_kernel_counts_it(top: Path, tmp_path: Path) -> None:
+    if lab.version() != "v2":
+        pytest.skip("v1 has no memory.oom.group")
+    cgroup = kills.limited(top, "group")
+    (cgroup / "memory.oom.group").write_text("1")
+    with running(settings(tmp_path)) as exporter:
+        kills.scrape(exporter)
+        with lab.process(cgroup), lab.process(cgroup), lab.process(cgroup):
+            kills.kill(cgroup)
+            text = (cgroup / "memory.events.local").read_text()
+            counted = int(text.split("\noom_kill ")[1].split()[0])
+        assert counted >= 4
+        assert told(exporter, top, counted) == {kills.path_of(cgroup): counted}
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_child_of_a_limited_parent_has_the_kill(top: Path, tmp_path: Path, levels: int) -> None:
+    parent = kills.limited(top, "parent")
+    child = parent
+    for level in range(levels):
+        if lab.version() == "v2":
+            (child / "cgroup.subtree_control").write_text("+memory")
+        child = child / f"child{level}"
+        child.mkdir()
+    name = kills.path_of(child)
+    with running(settings(tmp_path)) as exporter:
+        kills.scrape(exporter)
+        kills.kill(child)
+        lab.remove(child)
+        assert told(exporter, top, 1) == {name: 1}
