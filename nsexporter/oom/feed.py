@@ -52,6 +52,7 @@ class Feed:
         self._saved = 0.0
         self._unsaved = False  # whether the last attempt failed
         self._save_seconds = 0.0
+        self._told = False  # what was before the start is told in one line
         self._load()
 
     @property
@@ -192,6 +193,7 @@ class Feed:
             return
         if loaded is not None:
             self._ledger, self._sequence = loaded
+            self._told = True
 
     def _place(self, kill: OomKill) -> tuple[str | None, bool]:
         """The cgroup of a kill's victim, and whether that is certain."""
@@ -259,16 +261,22 @@ class Feed:
         entry.known = True
 
     def _tell_news(self) -> None:
-        unknown = 0
-        for cgroup, kill in self._ledger.news if self._follow else ():
-            if cgroup is None and kill.pid is None:
-                unknown += 1  # there may be thousands since boot, and nothing to tell of each
-                continue
-            entry = self._ledger.entries.get(cgroup or "", Entry())
-            _tell(cgroup, kill, entry.container)
-        if unknown:
-            log.warning("OOM kills of which nothing is known", extra={"fields": {"kills": unknown}})
-        self._ledger.news.clear()
+        news, self._ledger.news = self._ledger.news, []
+        if not self._follow:
+            return
+        named = [(cgroup, kill) for cgroup, kill in news if cgroup is not None or kill.pid]
+        if named and not self._told:
+            log.info("OOM kills of this boot before the start", extra=_kills(len(named)))
+        elif self._told:
+            for cgroup, kill in named:
+                entry = self._ledger.entries.get(cgroup or "", Entry())
+                _tell(cgroup, kill, entry.container)
+        self._told = True
+        if len(named) < len(news):
+            # There may be thousands since boot, and nothing to tell of each.
+            log.warning(
+                "OOM kills of which nothing is known", extra=_kills(len(news) - len(named))
+            )
 
 
 def _open_kmsg(path: str) -> Kmsg | None:
@@ -307,6 +315,10 @@ def _add(accounts: dict[str, OomAccount], cgroup: str, entry: Entry) -> None:
         kills=kills,
         last=last,
     )
+
+
+def _kills(number: int) -> dict[str, object]:
+    return {"fields": {"kills": number}}
 
 
 def _tell(cgroup: str | None, kill: OomKill, container: Container | None) -> None:
