@@ -274,9 +274,7 @@ class Feed:
         self._told = True
         if len(named) < len(news):
             # There may be thousands since boot, and nothing to tell of each.
-            log.warning(
-                "OOM kills of which nothing is known", extra=_kills(len(news) - len(named))
-            )
+            log.warning("OOM kills of which nothing is known", extra=_kills(len(news) - len(named)))
 
 
 def _open_kmsg(path: str) -> Kmsg | None:

@@ -23,6 +23,7 @@ from nsexporter.model import Container, OomKill
 
 SETTLED = 1.0  # seconds after which nothing more is expected to tell of a kill
 _LATE = 60.0  # seconds for which a log line may still come to a kill that was counted
+_CLOCKS = 0.2  # seconds by which the log's clock may be ahead
 _UNKNOWN = OomKill(time=None, constraint="unknown")
 
 
@@ -138,7 +139,10 @@ class Ledger:
             self._close(cgroup, entry, cgroup in living, started, epoch)
         missing, when = self._missing(total, started)
         for cgroup, at in list(self.suspects.items()):
-            if missing and at <= when + SETTLED / 2 and cgroup not in living:
+            known = self.entries.get(cgroup, Entry()).last.time
+            if known is not None and known > epoch - (started - at) - 2 * SETTLED:
+                del self.suspects[cgroup]  # its kill was told of otherwise
+            elif missing and at <= when + SETTLED / 2 and cgroup not in living:
                 missing -= 1
                 self.entries.setdefault(cgroup, Entry(gone=epoch)).fresh += 1
                 self._attribute(cgroup, 1)
@@ -291,7 +295,7 @@ class Ledger:
 def _late(times: list[float], kill: OomKill) -> bool:
     """Whether a kill is one of those counted at `times` (epoch), which it then leaves."""
     for time in times:
-        if kill.time is not None and kill.time <= time:
+        if kill.time is not None and kill.time <= time + _CLOCKS:
             times.remove(time)
             return True
     return False

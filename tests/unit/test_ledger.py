@@ -168,6 +168,15 @@ def test_who_was_out_of_memory_and_is_gone_had_the_kill_that_nobody_else_had() -
     assert counts(ledger) == ({"/b": {"unknown": 1}}, 0)
 
 
+def test_a_suspect_whose_kill_was_told_of_does_not_get_that_of_another() -> None:
+    ledger = started()
+    ledger.suspect("/b", 1.0)
+    ledger.kill(replace(KILL, time=1000.9), "/b", sure=True, now=1.0)
+    settle(ledger, 2, {"/a"}, 1.2)
+    settle(ledger, 2, {"/a"}, 2.5)
+    assert counts(ledger) == ({"/b": {"memcg": 1}}, 1)
+
+
 def test_the_only_line_without_a_cgroup_tells_of_the_only_kill_without_a_line() -> None:
     ledger = started()
     ledger.kill(KILL, None, sure=False, now=1.0)
