@@ -69,7 +69,7 @@ class Collector:
         self.containers = container_map(config.path.rootfs, config.metadata, config.labels)
         self.edge = Edge(config.collectors.memory, f"{config.path.sysfs}/kernel/tracing")
         self._procfs = Procfs(self.reader, config.path.procfs)
-        self._guesses = Guesses(self._procfs.name_and_mounts)
+        self._guesses = Guesses(self._procfs.name_mounts_and_user)
         self._namespaces = Namespaces(
             self._procfs,
             Nsfs(self.reader, config.path.procfs),

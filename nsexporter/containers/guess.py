@@ -13,8 +13,8 @@ _HELPERS = frozenset({"conmon"})  # of the host's, though in the container's cgr
 _MOST = 64  # processes of one container that are asked
 _MOUNTED = (" /etc/hostname ", " /run/.containerenv ")  # by every runtime that a guess can name
 
-Tell = Callable[[int], tuple[str, str]]
-"""A process to its name (comm) and its mountinfo, both empty where it is gone."""
+Tell = Callable[[int], tuple[str, str, int]]
+"""A process to its name (comm), its mountinfo, both empty where it is gone, and its UID."""
 
 
 class Guesses:
@@ -55,6 +55,7 @@ class Guesses:
                 kind="container-child" if guess.container_id in own else "container",
                 container_id=guess.container_id,
                 runtime=guess.runtime,
+                uid=identities[i].uid or guess.uid,
                 guess=guess.guess,
             )
             own.add(guess.container_id)
@@ -62,8 +63,10 @@ class Guesses:
     def _ask(self, pids: Sequence[int]) -> Identity | None:
         """The container that all of the processes are in, None where they are in none or many."""
         found: Identity | None = None
+        users = []
         for pid in pids[: _MOST + 1]:
-            name, mountinfo = self._tell(pid)
+            name, mountinfo, uid = self._tell(pid)
+            users.append(uid)
             if name in _HELPERS:
                 continue
             if not any(place in mountinfo for place in _MOUNTED):
@@ -74,4 +77,7 @@ class Guesses:
             if found is not None and found.container_id != guess.container_id:
                 return None
             found = guess
-        return found if len(pids) <= _MOST else None
+        if found is None or len(pids) > _MOST:
+            return None
+        # The user's own UID: conmon's, and that of root in a rootless container.
+        return replace(found, uid=min(users) or None)

@@ -493,7 +493,7 @@ _MOUNT_DOCKER = re.compile(
     rf"/containers/(?P<id>{_HEX})/(?:hostname|hosts|resolv\.conf|mounts/shm)\Z"
 )
 _MOUNT_STORAGE = re.compile(
-    rf"/overlay-containers/(?P<id>{_HEX})/userdata/"
+    rf"/(?:overlay|vfs|btrfs|zfs)-containers/(?P<id>{_HEX})/userdata/"
     r"(?P<file>run/secrets|\.containerenv|hostname|hosts|resolv\.conf|shm)"
 )
 

@@ -8,6 +8,7 @@ import sqlite3
 import urllib.parse
 from contextlib import closing
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 from nsexporter.containers.bolt import Bolt
@@ -16,11 +17,12 @@ from nsexporter.containers.state import Stamp, StateFile, StateFiles, seconds, t
 from nsexporter.model import Identity
 
 _STORAGE = "/var/lib/containers/storage"
+_DRIVERS = ("overlay", "vfs", "btrfs", "zfs")
 _STEPS = 100_000  # of SQLite's virtual machine, before a query is given up
 
 
 class Podman:
-    """Reads STORAGE/overlay-containers/containers.json, and STORAGE/libpod/bolt_state.db or, since
+    """Reads STORAGE/DRIVER-containers/containers.json, and STORAGE/libpod/bolt_state.db or, since
     podman 5, STORAGE/db.sql."""
 
     name = "podman"
@@ -36,8 +38,8 @@ class Podman:
         if identity.uid and (home := self._files.home(identity.uid)):
             storages.insert(0, f"{home}/.local/share/containers/storage")
         container_id = identity.container_id or ""
-        for storage in storages:
-            file = self._files.read(f"{storage}/overlay-containers/containers.json")
+        for storage, driver in product(storages, _DRIVERS):
+            file = self._files.read(f"{storage}/{driver}-containers/containers.json")
             record = None if file is None else self._records(file).get(container_id)
             if file is None or record is None:
                 continue

@@ -222,11 +222,16 @@ class Procfs:
         text = self._reader.read_all("oom", f"{self._root}/{pid}/cgroup")
         return None if text is None else proc_cgroup(text)
 
-    def name_and_mounts(self, pid: int) -> tuple[str, str]:
-        """comm and mountinfo of a process, each empty where it is gone or a zombie."""
+    def name_mounts_and_user(self, pid: int) -> tuple[str, str, int]:
+        """comm, mountinfo and UID of a process; empty and 0 where it is gone or a zombie."""
         comm = self._reader.read("cgroups", f"{self._root}/{pid}/comm")
         mounts = self._reader.read_all("cgroups", f"{self._root}/{pid}/mountinfo")
-        return text_of(comm or b""), text_of(mounts or b"")
+        try:
+            uid = os.stat(f"{self._root}/{pid}").st_uid
+        except OSError as error:
+            self._reader.failed("cgroups", error)
+            uid = 0
+        return text_of(comm or b""), text_of(mounts or b""), uid
 
     def boot_id(self) -> str:
         """Another one after each boot; empty where it cannot be read."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.runtimes.rig import IMAGE, Podman, cgroup, end, own, remove_cgroups
+from tests.conftest import Need
+from tests.runtimes.rig import IMAGE, Podman, cgroup, end, own, remove_cgroups, root_tar
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])
@@ -136,3 +138,61 @@ def test_the_api_tells_the_same_as_the_files(podman: Podman) -> None:
     finally:
         podman("pod", "rm", "-f", "-t", "0", "asked")
         end(service)
+
+
+def test_a_users_own_container_is_guessed_and_named_by_the_users_storage(
+    need: Need, podman: Podman
+) -> None:
+    need("runtimes", shutil.which("newuidmap") is not None, "uidmap is not installed")
+    lab = podman.lab
+    with lab.path("/etc/passwd").open("a") as passwd:
+        passwd.write("jo:x:54321:54321::/var/lib/jo:/bin/sh\n")
+    for name in ("subuid", "subgid"):
+        lab.path(f"/etc/{name}").write_text("jo:200000:65536\n")
+    for directory in ("/var/lib/jo", "/run/user/54321"):
+        lab.path(directory).mkdir(parents=True)
+        os.chown(lab.path(directory), 54321, 54321)
+    archive = root_tar(lab.path("/var/lib/jo/box.tar"))
+    root = next(p for p in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup") if os.path.isdir(p))
+    place = Path(root) / "nsexporter-test-rootless"
+    place.mkdir()
+
+    def enter() -> None:
+        (place / "cgroup.procs").write_text("0")
+
+    def jo(*arguments: str) -> str:
+        """What jo's podman prints, run in a cgroup of ours."""
+        environment = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/var/lib/jo")
+        done = subprocess.run(
+            lab.argv(
+                *("setpriv", "--reuid=54321", "--regid=54321", "--clear-groups", "env", "-i"),
+                *(*environment, "XDG_RUNTIME_DIR=/run/user/54321"),
+                *("podman", "--storage-driver=vfs", "--cgroup-manager=cgroupfs", *arguments),
+            ),
+            capture_output=True,
+            text=True,
+            preexec_fn=enter,
+            cwd="/",
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    try:
+        jo("import", f"/var/lib/jo/{archive.name}", IMAGE)
+        flags = ("--cgroups=disabled", "--network=none", "--name=joes")
+        container_id = jo("run", "-d", *flags, IMAGE, "sleep", "86400")
+        told = json.loads(jo("container", "inspect", "joes"))[0]
+        # Podman's pause process of the user is no container's: it holds the user namespace.
+        pause = int(lab.path("/run/user/54321/libpod/tmp/pause.pid").read_text())
+        (Path(root) / "cgroup.procs").write_text(str(pause))
+        found = own(lab.snapshot(), container_id)
+        assert found.path == "/nsexporter-test-rootless"
+        assert told["State"]["Pid"] in found.pids
+        assert found.container is not None
+        assert (found.container.name, found.container.image) == ("joes", IMAGE)
+        assert (found.container.runtime, found.container.guess) == ("podman", "mountinfo")
+    finally:
+        jo("rm", "-f", "-t", "0", "--all")
+        jo("system", "migrate")
+        remove_cgroups("nsexporter-test-rootless")

@@ -17,12 +17,13 @@ def inside(container_id: str) -> str:
 
 
 def guessed(
-    processes: dict[int, tuple[str, str]], *more: str, path: str = "/some/place"
+    processes: dict[int, tuple[str, str]], *more: str, path: str = "/some/place", uid: int = 0
 ) -> list[Identity]:
     """The identities of `path`, with the processes in it, and of cgroups without any."""
     paths = [path, *more]
     identities = [identify(one) for one in paths]
-    Guesses(processes.__getitem__).fill(paths, identities, [list(processes), *([] for _ in more)])
+    guesses = Guesses(lambda pid: (*processes[pid], uid))
+    guesses.fill(paths, identities, [list(processes), *([] for _ in more)])
     return identities
 
 
@@ -31,6 +32,11 @@ def test_one_container_of_all_processes_is_a_marked_guess() -> None:
     assert guessed(told) == [
         Identity(kind="container", container_id=H, runtime="docker", guess="mountinfo")
     ]
+
+
+def test_a_rootless_container_is_its_users() -> None:
+    (found,) = guessed({2: ("sleep", inside(H))}, uid=1000)
+    assert found.uid == 1000
 
 
 def test_several_containers_and_the_hosts_processes_are_no_guess() -> None:
@@ -58,9 +64,9 @@ def test_a_container_with_a_cgroup_of_its_own_has_no_second_one() -> None:
 def test_a_cgroup_is_asked_once_while_its_first_process_stays() -> None:
     asked = []
 
-    def tell(pid: int) -> tuple[str, str]:
+    def tell(pid: int) -> tuple[str, str, int]:
         asked.append(pid)
-        return "sleep", HOST
+        return "sleep", HOST, 0
 
     guesses = Guesses(tell)
     for pids in ([1, 2], [1, 2], [1, 3], [4]):

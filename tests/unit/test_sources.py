@@ -300,11 +300,12 @@ NAMED = {
     ("storage", "uid"),
     [("/var/lib/containers/storage", None), ("/home/jo/.local/share/containers/storage", 1000)],
 )
+@pytest.mark.parametrize("driver", ["overlay", "vfs"])
 def test_podmans_storage_names_container_and_image(
-    storage: str, uid: int | None, tmp_path: Path
+    storage: str, uid: int | None, driver: str, tmp_path: Path
 ) -> None:
     write(tmp_path, "/etc/passwd", "jo:x:1000:1000:Jo:/home/jo:/bin/sh\n")
-    write(tmp_path, f"{storage}/overlay-containers/containers.json", [LISTED])
+    write(tmp_path, f"{storage}/{driver}-containers/containers.json", [LISTED])
     assert known(told(tmp_path, "podman", uid=uid)) == NAMED
 
 
