@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -29,6 +30,54 @@ def memory_root() -> Path | None:
 def version() -> str:
     """v1, v2 or none."""
     return mounts.find(Reader(), "/proc", "/sys", "/").version
+
+
+def path_of(cgroup: Path) -> str:
+    """The path of a cgroup in the hierarchy with memory, as the samples have it."""
+    root = memory_root()
+    assert root is not None
+    return "/" + str(cgroup.relative_to(root))
+
+
+def kernel_value(cgroup: Path, source: str) -> float | None:
+    """The value of `file` or `file key`, read anew and parsed here."""
+    name, _, key = source.partition(" ")
+    try:
+        text = (cgroup / name).read_text().split("\n")
+    except FileNotFoundError:
+        return None
+    value: str | None = text[0]
+    if key:
+        value = next((line.split()[1] for line in text if line.split()[:1] == [key]), None)
+    if value is None:
+        return None
+    if value == "max" or int(value) >= 9223372036854710272:
+        return math.inf
+    return float(value)
+
+
+def kill_by_limit(cgroup: Path, megabytes: int = 64) -> None:
+    """An OOM kill in a cgroup that may have less than this."""
+    killed = subprocess.run(
+        hog(megabytes), preexec_fn=lambda: enter(cgroup), check=False, stderr=subprocess.DEVNULL
+    )
+    assert killed.returncode == -signal.SIGKILL
+
+
+def enter(cgroup: Path) -> None:
+    """Move this process into a cgroup."""
+    (cgroup / "cgroup.procs").write_text("0")
+
+
+@contextlib.contextmanager
+def swap_on(device: str) -> Iterator[None]:
+    """Swap on a device, while it lasts."""
+    subprocess.run(["mkswap", device], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["swapon", device], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["swapoff", device], check=True)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nsexporter.model import NS_TYPES
+from tests.live import lab
 from tests.samples import Samples, of
 
 CLONE = dict(
@@ -92,8 +93,8 @@ class Actor:
 
 
 @contextlib.contextmanager
-def actor() -> Iterator[Actor]:
-    """An actor in our own namespaces and cgroups."""
+def actor(cgroup: Path | None = None) -> Iterator[Actor]:
+    """An actor in our own namespaces, and in a cgroup or our own ones."""
     command = [sys.executable, "-c", _SCRIPT]
     with subprocess.Popen(
         command,
@@ -101,6 +102,7 @@ def actor() -> Iterator[Actor]:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=None if cgroup is None else lambda: lab.enter(cgroup),
     ) as started:
         try:
             yield Actor(started)

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from nsexporter import config
 from nsexporter.catalogue import CGROUP_METRICS
 from nsexporter.collector import Collector
-from tests.conftest import Need
 from tests.live import lab
+from tests.live.lab import path_of
 from tests.samples import Samples, of, scrape
 from tests.waiting import until
-
-
-@pytest.fixture
-def top(need: Need) -> Iterator[Path]:
-    root = lab.memory_root()
-    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
-    assert root is not None
-    with lab.tree(root) as made:
-        yield made
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    made = Collector(config.load(None, {}))
-    yield made
-    made.close()
-
-
-def path_of(cgroup: Path) -> str:
-    root = lab.memory_root()
-    assert root is not None
-    return "/" + str(cgroup.relative_to(root))
 
 
 def test_every_cgroup_that_find_finds_is_there(top: Path, collector: Collector) -> None:
@@ -63,23 +39,6 @@ def paths(samples: Samples) -> set[str]:
     return {dict(labels)["cgroup"] for name, labels in samples if name == "nsexporter_cgroup_info"}
 
 
-def kernel_value(cgroup: Path, source: str) -> float | None:
-    """The value of `file` or `file key`, read anew and parsed here."""
-    name, _, key = source.partition(" ")
-    try:
-        text = (cgroup / name).read_text().split("\n")
-    except FileNotFoundError:
-        return None
-    value: str | None = text[0]
-    if key:
-        value = next((line.split()[1] for line in text if line.split()[:1] == [key]), None)
-    if value is None:
-        return None
-    if value == "max" or int(value) >= 9223372036854710272:
-        return math.inf
-    return float(value)
-
-
 def test_every_value_equals_the_file(top: Path, collector: Collector) -> None:
     quiet = top / "quiet"
     quiet.mkdir()
@@ -90,26 +49,29 @@ def test_every_value_equals_the_file(top: Path, collector: Collector) -> None:
     else:
         (quiet / "memory.max").write_text(str(64 << 20))
         (quiet / "memory.low").write_text(str(32 << 20))
-    rows = [
-        (metric.name, metric.label, series.label_value, source.text)
+    rows = {
+        (metric.name, series.label_value): (metric.label, source.text)
         for metric in CGROUP_METRICS
         for series in metric.series
         if (source := series.v1 if lab.version() == "v1" else series.v2) is not None
-        if source.text.startswith("memory.")
-        if " - " not in source.text and "pressure" not in source.text
-    ]
+        if re.fullmatch(r"memory\.[a-z_.]+( [a-z_]+)?", source.text)
+    }
+
+    def files() -> dict[tuple[str, str | None], float | None]:
+        return {row: lab.kernel_value(quiet, text) for row, (_, text) in rows.items()}
+
     with lab.process(quiet):
         for _ in range(50):  # until nothing was charged between two looks at the files
-            before = [kernel_value(quiet, row[3]) for row in rows]
+            before = files()
             samples = scrape(collector)
-            if before == [kernel_value(quiet, row[3]) for row in rows]:
+            if before == files():
                 break
-    shown = []
-    for name, label, value, _ in rows:
+    shown = {}
+    for (name, value), (label, _) in rows.items():
         own = {label: value} if label and value else {}
-        shown.append(of(samples, name, cgroup=path_of(quiet), **own))
+        shown[name, value] = of(samples, name, cgroup=path_of(quiet), **own)
     assert shown == before
-    assert sum(value is not None for value in shown) > 25
+    assert sum(value is not None for value in shown.values()) > 25
 
 
 def test_the_derived_figures_are_what_the_files_say(top: Path, collector: Collector) -> None:
@@ -171,7 +133,7 @@ def test_failcnt_and_oom_kills_are_the_kernels(top: Path, collector: Collector) 
     samples = scrape(collector)
     assert of(samples, "nsexporter_cgroup_memory_oom_kills_total", cgroup=name) == 1
     source = "memory.failcnt" if v1 else "memory.events.local max"
-    failcnt = kernel_value(cgroup, source)
+    failcnt = lab.kernel_value(cgroup, source)
     assert failcnt is not None and failcnt > 0
     assert of(samples, "nsexporter_cgroup_memory_failcnt_total", cgroup=name) == failcnt
     host = of(samples, "nsexporter_host_oom_kills_total")
@@ -196,7 +158,7 @@ def test_a_hostile_name_is_shown_and_costs_no_other_sample(
     os.mkdir(os.path.join(bytes(top), name))
     (top / "plain").mkdir()
     samples = scrape(collector)
-    for cgroup in (f"{path_of(top)}/{shown}", path_of(top / "plain")):
+    for cgroup in (f"{path_of(top)}/{shown}", lab.path_of(top / "plain")):
         assert of(samples, "nsexporter_cgroup_processes", cgroup=cgroup) == 0
 
 
