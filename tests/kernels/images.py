@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # The modules without which a guest has no root; with what they depend on, in the order to load.
-MODULES = ("virtio_pci", "virtio_blk", "9pnet_virtio", "9p", "overlay")
+MODULES = ("virtio_pci", "virtio_blk", "9pnet_virtio", "9p", "overlay", "crc32c_generic", "ext4")
 _MODULE = re.compile(r"\./(?:usr/)?lib/modules/[^/]+/kernel/(?:.+/)?([^/]+)\.ko(\.xz)?")
 _SUBTREES = ("/drivers/virtio/", "/drivers/block/", "/net/9p/", "/fs/", "/lib/", "/crypto/")
 _INIT = Path(__file__).with_name("init")
@@ -40,6 +40,7 @@ def check() -> None:
     for program, package in (
         ("qemu-system-x86_64", "qemu-system-x86"),
         ("busybox", "busybox-static"),
+        ("mkfs.ext4", "e2fsprogs"),
         ("zstd", "zstd"),
         ("apt-get", "apt"),
     ):

@@ -138,7 +138,8 @@ def test_excess_and_time_above_the_reservation(top: Path, collector: Collector) 
         first = time.monotonic()
         excess = figure(samples, made, "reservation_excess_bytes")
         assert excess is not None and 24 * M <= excess < 40 * M
-        assert excess == int((made / USAGE).read_text()) - 16 * M
+        # It is charged in batches: up to 64 pages a processor may come or go meanwhile.
+        assert abs(excess - (int((made / USAGE).read_text()) - 16 * M)) <= M
         assert figure(samples, made, "reservation_exceeded_seconds_total") == 0
         time.sleep(0.3)
         second = time.monotonic()
