@@ -14,7 +14,7 @@ from nsexporter.containers import mapping
 from nsexporter.containers.guess import Guesses
 from nsexporter.containers.sources import container_map
 from nsexporter.edge import Edge
-from nsexporter.kernel import mounts, parse
+from nsexporter.kernel import hugetlb, mounts, parse
 from nsexporter.kernel.cgroupfs import PROCS, CgroupTree, Found
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.host import host
@@ -221,6 +221,8 @@ class Collector:
                 memory=enabled.memory.enabled,
                 pids=enabled.pids.enabled,
                 pressure=enabled.pressure.enabled,
+                numa=enabled.numa.enabled,
+                hugetlb=self._hugetlb_files(),
                 exact=self.config.collection.exact,
             )
         try:
@@ -257,6 +259,12 @@ class Collector:
         return (not self._allow or any(p.search(path) for p in self._allow)) and not any(
             p.search(path) for p in self._deny
         )
+
+    def _hugetlb_files(self) -> tuple[str, ...]:
+        found = self.hierarchies
+        if not self.config.collectors.hugetlb.enabled or found is None:
+            return ()
+        return hugetlb.files(self.config.path.sysfs, v1=found.hugetlb != found.unified)
 
     def _recursive_protection(self, found: list[Found]) -> bool:
         """Whether it matters here, and is so."""

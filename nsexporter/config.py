@@ -95,6 +95,8 @@ class Collectors:
     pressure: Switch
     namespaces: Namespaces
     self: Switch
+    numa: Switch
+    hugetlb: Switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +204,10 @@ ROWS = (
             ("self", "What the exporter itself uses."),
         )
     ),
+    Row(key="collectors.numa.enabled", parse=boolean, default=False, flag="--collector.numa",
+        why="Memory of every cgroup on each NUMA node."),
+    Row(key="collectors.hugetlb.enabled", parse=boolean, default=False, flag="--collector.hugetlb",
+        why="Huge pages of every cgroup, of each size."),
     Row(key="collectors.memory.pressure_notifications", parse=integer(0, 5000), default=200,
         why="Most v1 cgroups, of those with a limit or soft limit, whose memory.pressure_level is"
         " listened to (three descriptors each; root only)."),

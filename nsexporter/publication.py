@@ -117,7 +117,7 @@ class Publication:
                 enabled = self.config.collectors
                 off = {
                     group
-                    for group in ("memory", "pids", "pressure", "namespaces")
+                    for group in ("memory", "pids", "pressure", "namespaces", "numa", "hugetlb")
                     if not getattr(enabled, group).enabled
                 }
                 rows = [metric for metric in METRICS if metric.group not in off]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from nsexporter.catalogue import CADVISOR_METRICS, CGROUP_METRICS, METRICS
+from nsexporter.catalogue.breakdown import BREAKDOWN_METRICS
 from nsexporter.catalogue.host import HOST_METRICS
 from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
 from nsexporter.catalogue.oom import OOM_METRICS
@@ -70,7 +71,7 @@ def reference() -> str:
     parts = [_HEAD, "\n## Cgroups\n", _table(CGROUP_METRICS)]
     parts += [
         "\n## Containers, namespaces and the host\n",
-        _table(OOM_METRICS + HOST_METRICS + NAMESPACE_METRICS),
+        _table(BREAKDOWN_METRICS + OOM_METRICS + HOST_METRICS + NAMESPACE_METRICS),
     ]
     parts += [
         "\n## Under cAdvisor's names\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nsexporter.catalogue.breakdown import BREAKDOWN_METRICS
 from nsexporter.catalogue.cadvisor import CADVISOR_METRICS as CADVISOR_METRICS
 from nsexporter.catalogue.host import HOST_METRICS
 from nsexporter.catalogue.limits import LIMIT_METRICS
@@ -15,5 +16,7 @@ from nsexporter.catalogue.rows import Metric
 CGROUP_METRICS: tuple[Metric, ...] = LIMIT_METRICS + RECLAIM_METRICS + MEMORY_METRICS + PIDS_METRICS
 """Rows with a sample for every cgroup."""
 
-METRICS: tuple[Metric, ...] = CGROUP_METRICS + OOM_METRICS + HOST_METRICS + NAMESPACE_METRICS
+METRICS: tuple[Metric, ...] = (
+    CGROUP_METRICS + BREAKDOWN_METRICS + OOM_METRICS + HOST_METRICS + NAMESPACE_METRICS
+)
 """Every row, in the order of the exposition; the exporter's own are in `selfmetrics`."""

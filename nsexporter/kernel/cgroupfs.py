@@ -154,6 +154,8 @@ class CgroupTree:
         memory: bool = True,
         pids: bool = True,
         pressure: bool = True,
+        numa: bool = False,
+        hugetlb: tuple[str, ...] = (),
         exact: bool = False,
         watch: bool = True,
     ) -> None:
@@ -180,6 +182,11 @@ class CgroupTree:
             self._files["memory.pressure"] = ("pressure", self._root(hierarchies.unified))
         if pids and hierarchies.pids is not None:
             self._files |= dict.fromkeys(PIDS_FILES, ("pids", self._root(hierarchies.pids)))
+        if numa:
+            self._files["memory.numa_stat"] = ("numa", -1)
+        if hugetlb and hierarchies.hugetlb is not None:
+            root = self._root(hierarchies.hugetlb)
+            self._files |= dict.fromkeys(hugetlb, ("hugetlb", root))
         self._plans: dict[frozenset[str], _Plan] = {}
         self._cgroups: dict[Node, _Cgroup] = {}
         self._passes = self._made = 0

@@ -19,6 +19,7 @@ class Hierarchies:
     memory: str | None
     pids: str | None
     unified: str | None  # cgroup2's mount, also on hybrid hosts
+    hugetlb: str | None = None
 
     @property
     def mode(self) -> str:
@@ -56,9 +57,11 @@ def find(reader: Reader, procfs: str, sysfs: str, rootfs: str) -> Hierarchies:
         controllers = (reader.read("mounts", f"{unified}/cgroup.controllers") or b"").split()
     memory = v1(b"memory")
     pids = unified if b"pids" in controllers else v1(b"pids")
+    huge = unified if b"hugetlb" in controllers else v1(b"hugetlb")
     if memory is not None:
-        return Hierarchies("v1", memory, pids, unified)
-    return Hierarchies("v2" if b"memory" in controllers else "none", unified, pids, unified)
+        return Hierarchies("v1", memory, pids, unified, huge)
+    version = "v2" if b"memory" in controllers else "none"
+    return Hierarchies(version, unified, pids, unified, huge)
 
 
 def recursive_protection(reader: Reader, procfs: str) -> bool:

@@ -58,6 +58,25 @@ def flat_columns(text: bytes) -> tuple[list[bytes], list[bytes]]:
     return words[0::2], values
 
 
+def numa_stat(text: bytes) -> dict[bytes, dict[str, int]]:
+    """Key to node to value of memory.numa_stat: pages on v1, whose total is left out, else bytes.
+
+    >>> numa_stat(b"total=3 N0=1 N1=2\\nanon N0=4096")
+    {b'total': {'0': 1, '1': 2}, b'anon': {'0': 4096}}
+    """
+    found = {}
+    for line in text.splitlines():
+        key, *words = line.split() or (b"",)
+        nodes = {}
+        for word in words:
+            name, _, value = word.partition(b"=")
+            if not name.startswith(b"N") or not name[1:].isdigit() or not value.isdigit():
+                raise ParseError(f"{line[:80]!r} is not of numa_stat")
+            nodes[name[1:].decode()] = int(value)
+        found[key.partition(b"=")[0]] = nodes
+    return found
+
+
 def pressure_totals(text: bytes) -> dict[bytes, bytes]:
     """`some` and `full` to stall time in microseconds (Documentation/accounting/psi.rst).
 

@@ -269,6 +269,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
             ON,
             config.Namespaces(True, 8, False, 256, 1000),
             ON,
+            OFF,
+            OFF,
         ),
         metadata=config.Metadata(config.SOURCES, 0.2),
         oom=config.Oom(3600.0, 10000, 8192, "/dev/kmsg", "auto"),
@@ -331,7 +333,7 @@ def test_the_help_names_every_flag() -> None:
 
 
 def test_the_flags_are_these() -> None:
-    collectors = ("memory", "pids", "pressure", "namespaces", "self")
+    collectors = ("memory", "pids", "pressure", "namespaces", "self", "numa", "hugetlb")
     assert {row.flag for row in config.ROWS if row.flag} == {
         *("--path.procfs", "--path.sysfs", "--path.rootfs"),
         *("--web.listen-address", "--web.telemetry-path", "--web.config.file"),
