@@ -1,0 +1,100 @@
+"""Storms of OOM kills: every kill is counted once, and nearly all have their cgroup."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Need
+from tests.live import kills, lab
+from tests.live.exporter import running
+from tests.samples import Samples
+
+COUNT = 500
+# Kills at two a second; 500 take 250 s (NSEXPORTER_SOAK_KILLS=500).
+SLOWLY = int(os.environ.get("NSEXPORTER_SOAK_KILLS", "60"))
+
+
+@pytest.fixture
+def top(need: Need) -> Iterator[Path]:
+    root = lab.memory_root()
+    need("soak", root is not None, "no memory hierarchy to make cgroups in (or not root)")
+    assert root is not None
+    with lab.tree(root) as made:
+        yield made
+
+
+def settings(tmp_path: Path, **oom: object) -> str:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"oom": oom}))
+    return f"--config.file={file}"
+
+
+def judge(before: Samples, after: Samples, names: list[str], rise: int) -> float:
+    """Fail where a kill was lost or counted twice; the part of the kills that has its cgroup.
+
+    Others' kills on the host count too: they are in the rise, and in what is told of them.
+    """
+    told = kills.by_cgroup(after, "/")
+    for cgroup, count in kills.by_cgroup(before, "/").items():
+        told[cgroup] = told.get(cgroup, 0) - count
+    assert {name: told.get(name, 0) for name in names if told.get(name, 0) > 1} == {}
+    named = sum(count for cgroup, count in told.items() if count > 0)
+    assert named + kills.unattributed(after) - kills.unattributed(before) == rise
+    return sum(told.get(name, 0) for name in names) / len(names)
+
+
+def all_told(before: Samples, rise: int) -> Callable[[Samples], bool]:
+    def holds(now: Samples) -> bool:
+        named = sum(kills.by_cgroup(now, "/").values())
+        named -= sum(kills.by_cgroup(before, "/").values())
+        return named + kills.unattributed(now) - kills.unattributed(before) >= rise
+
+    return holds
+
+
+@pytest.mark.parametrize(
+    ("count", "rate", "kmsg", "least"),
+    [
+        (COUNT, None, "/dev/kmsg", 0.95),
+        (SLOWLY, 2.0, "/dev/kmsg", 1.0),
+        (100, None, "none", 0.5),
+    ],
+    ids=["fast", "two a second", "without the kernel log"],
+)
+def test_a_storm(
+    top: Path, tmp_path: Path, count: int, rate: float | None, kmsg: str, least: float
+) -> None:
+    with running(settings(tmp_path, kmsg=kmsg)) as exporter:
+        before, counted = kills.scrape(exporter), kills.vmstat()
+        names = kills.storm(top, range(count), rate)
+        rise = kills.vmstat() - counted
+        assert rise >= count
+        after = kills.wait_for(exporter, all_told(before, rise), 30)
+        assert judge(before, after, names, rise) >= least
+
+
+def test_an_exporter_killed_in_the_middle_of_a_storm_goes_on(top: Path, tmp_path: Path) -> None:
+    flag = settings(tmp_path, state_file=str(tmp_path / "oom.json"))
+    names: list[str] = []
+    with running(flag) as exporter:
+        before, counted = kills.scrape(exporter), kills.vmstat()
+        thread = threading.Thread(target=lambda: names.extend(kills.storm(top, range(150), 20)))
+        thread.start()
+        kills.wait_for(
+            exporter, lambda now: len(kills.by_cgroup(now, kills.path_of(top))) >= 20, 60
+        )
+        exporter.process.send_signal(signal.SIGKILL)
+        exporter.process.wait()
+    with running(flag) as exporter:
+        kills.scrape(exporter)
+        thread.join()
+        rise = kills.vmstat() - counted
+        after = kills.wait_for(exporter, all_told(before, rise), 30)
+        judge(before, after, names, rise)
