@@ -95,10 +95,8 @@ def test_names_of_255_bytes_and_paths_beyond_path_max(top: Path) -> None:
             text = metrics(exporter)
         deepest = f"/{top.name}/" + "/".join(names)
         assert len(deepest) > 4096
-        assert (
-            value(text, f'nsexporter_cgroup_memory_usage_bytes{{cgroup="{deepest}"}}') is not None
-        )
-        assert text.count(f'nsexporter_cgroup_memory_usage_bytes{{cgroup="/{top.name}') == 19
+        assert value(text, f'nsexporter_cgroup_processes{{cgroup="{deepest}"}}') == 0
+        assert text.count(f'nsexporter_cgroup_processes{{cgroup="/{top.name}') == 19
     finally:
         # rmtree cannot: each is removed from its parent's descriptor.
         for name in reversed(names):

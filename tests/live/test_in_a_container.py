@@ -5,6 +5,7 @@ As `docker run --pid host --cap-drop ALL --cap-add … -v /:/host:ro` makes it, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -38,9 +39,13 @@ def test_it_sees_the_host_and_itself(tmp_path: Path, need: Need) -> None:
     need("live", root is not None and tools, "no memory hierarchy, or not root")
     assert root is not None
     identifier = os.urandom(32).hex()
-    with lab.tree(root) as top, lab.process(top, unshare=("--net",)) as other:
-        mine = top / "docker" / identifier
+    with lab.tree(root) as top, contextlib.ExitStack() as stack:
+        beside, mine = top / "other", top / "docker" / identifier
+        beside.mkdir()
         mine.mkdir(parents=True)
+        if lab.version() == "v2":
+            (top / "docker" / "cgroup.subtree_control").write_text("+memory")
+        other = stack.enter_context(lab.process(beside, unshare=("--net",)))
         told = subprocess.run(
             ["unshare", "--mount", "--cgroup", "--net", "--ipc", "--uts", "sh", "-euc", SCRIPT,
              "sh", tmp_path, Path.cwd(), sys.executable],
@@ -64,7 +69,8 @@ def test_it_sees_the_host_and_itself(tmp_path: Path, need: Need) -> None:
 
     own = f"/{top.name}/docker/{identifier}"
     usage = "nsexporter_cgroup_memory_usage_bytes"
-    assert holds(usage, cgroup="/") and holds(usage, cgroup=f"/{top.name}"), "the host's cgroups"
+    assert holds("nsexporter_cgroup_processes", cgroup="/"), "the host's root"
+    assert holds(usage, cgroup=f"/{top.name}"), "the host's cgroups"
     assert holds(usage, cgroup=own, container_id=identifier[:12]), "its own"
     assert holds("nsexporter_container_info", cgroup=own, runtime="docker") == [1]
     assert holds("nsexporter_namespace_info", ns_type="net", ns_inode=inode), "others' namespaces"
