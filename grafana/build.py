@@ -9,11 +9,14 @@ from pathlib import Path
 
 from grafana.board import slug
 from grafana.container import container
+from grafana.exporter import exporter
+from grafana.fleet import fleet
 from grafana.host import host
+from grafana.namespaces import namespaces
 from grafana.panels import Json
 
 DIRECTORY = Path(__file__).with_name("dashboards")
-DASHBOARDS = (host, container)
+DASHBOARDS = (host, container, namespaces, fleet, exporter)
 
 
 def text(dashboard: Json) -> str:

@@ -40,7 +40,9 @@ def select(expr: str) -> str:
         return f"{found[1]}{{{HOST}" + ("," if found[2] else "}")
 
     expr = " ".join(expr.split())
-    return re.sub(r"\b((?:instance:)?(?:nsexporter|process|scrape)_[\w:]+|up\b)(\{)?", add, expr)
+    return re.sub(
+        r"\b((?:instance:|cgroup:)?(?:nsexporter|process|scrape)_[\w:]+|up\b)(\{)?", add, expr
+    )
 
 
 def named(expr: str) -> str:
@@ -57,14 +59,10 @@ def by_name(expr: str, *labels: str) -> str:
 def rise(counter: str) -> str:
     """How much a counter rose between two points of a graph, integers kept.
 
-    `increase()` extrapolates and does not see a counter that is born at 1, as that of a container
-    is that died with its first kill. Where the exporter itself is new, old kills are not news.
+    `increase()` extrapolates. A series that is born above 0 rises from nothing here and is not
+    drawn; the tables and alerts, which go by the time of the last kill, have it.
     """
-    before = f"{counter} offset $__interval"
-    return (
-        f"({counter} - {before} > 0 or ({counter} > 0 unless {before})"
-        " and on (job, instance) nsexporter_up offset $__interval)"
-    )
+    return f"({counter} - {counter} offset $__interval > 0)"
 
 
 def kills(selector: str = "") -> str:
@@ -93,6 +91,7 @@ class Query:
     steps: Steps = ()
     width: int = 0
     bar: bool = False  # a gauge in the table's cell
+    decimals: int | None = None
     mappings: tuple[Json, ...] = ()
     hidden: bool = False  # the value is of no interest, only the labels
 
@@ -339,6 +338,8 @@ def table(
             properties["min"], properties["max"] = 0, 1
         if query.mappings:
             properties["mappings"] = list(query.mappings)
+        if query.decimals is not None:
+            properties["decimals"] = query.decimals
         if query.width:
             properties["custom_width"] = query.width
         overrides.append(override(query.column, **properties))

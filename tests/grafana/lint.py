@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 _WINDOW = re.compile(r"\[(\$?\w+)\]")
-_SELECTOR = re.compile(r"\b(?:instance:)?(?:nsexporter|process|scrape)_[\w:]+|\bup\b")
+_SELECTOR = re.compile(r"\b(?:instance:|cgroup:)?(?:nsexporter|process|scrape)_[\w:]+|\bup\b")
 _WINDOWS = {"$__rate_interval", "$__range", "$__interval"}
 
 

@@ -79,14 +79,6 @@ _PROMETHEUS = {
     "process_max_fds": THINGS,
     "process_start_time_seconds": EPOCH,
 }
-_CONTRACT: dict[str, tuple[str, ...]] = {
-    "nsexporter_oom_kills_total": (*CGROUP_LABELS, "constraint"),
-    "nsexporter_oom_last_kill_timestamp_seconds": CGROUP_LABELS,
-    "nsexporter_oom_last_kill_info": (*CGROUP_LABELS, "task"),
-    "nsexporter_oom_kills_unattributed_total": (),
-    "nsexporter_oom_event_sources": ("source",),
-}
-"""Metrics that the ledger of OOM kills adds."""
 _KEEP = {"sort_desc", "sort", "clamp_min", "clamp_max", "abs", "round", "floor", "ceil"}
 _OF_GAUGES = {"delta", "deriv", "predict_linear"}
 _COMPARISONS = {"==", "!=", ">", "<", ">=", "<="}
@@ -98,8 +90,6 @@ def catalogue() -> dict[str, Vector]:
     for row in METRICS:
         labels = row.labels if row.samples else CGROUP_LABELS
         found[row.name] = _metric(row.name, (*labels, row.label or ""))
-    for name, more in _CONTRACT.items():
-        found.setdefault(name, _metric(name, more))
     for own in SELF_METRICS:
         found[own.name] = _metric(own.name, own.labels)
     return found
@@ -108,7 +98,13 @@ def catalogue() -> dict[str, Vector]:
 def _metric(name: str, labels: tuple[str, ...], unit: Unit | None = None) -> Vector:
     base = name.removesuffix("_total")
     if unit is None:
-        endings = {"_timestamp_seconds": EPOCH, "_seconds": SECONDS, "_bytes": BYTES}
+        endings = {
+            "_timestamp_seconds": EPOCH,
+            "_seconds": SECONDS,
+            "_bytes": BYTES,
+            "_ratio": SHARE,
+            "_info": SHARE,  # 1, there to be multiplied by
+        }
         unit = next((u for end, u in endings.items() if base.endswith(end)), THINGS)
     return Vector(TARGET | set(filter(None, labels)), unit, name if base != name else "")
 
@@ -173,7 +169,7 @@ def _aggregation(node: promql.AggregateExpr, metrics: dict[str, Vector]) -> Vect
             raise PromqlError("say by, not without: labels may come")
         labels = frozenset(node.modifier.labels)
     if name == "count":
-        return Vector(labels, THINGS)
+        return Vector(labels, THINGS, inner.counter)
     return replace(inner, labels=labels)
 
 
@@ -206,7 +202,9 @@ def _binary(node: promql.BinaryExpr, metrics: dict[str, Vector]) -> Vector:
     if operator in ("and", "unless"):
         return left
     if operator in ("+", "-", "or", *_COMPARISONS):
-        return replace(left, labels=labels, unit=_added(operator, left, right))
+        risen = operator == "-" and left.counter == right.counter
+        counter = "" if risen else left.counter
+        return Vector(labels, _added(operator, left, right), counter)
     if operator in ("*", "/"):
         return Vector(labels, _multiplied(operator, left, right, node.rhs))
     raise PromqlError(f"the operator {operator} is not known here")

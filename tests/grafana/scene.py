@@ -1,0 +1,63 @@
+"""What the dashboards show in the tests: real containers, two of them OOM-killed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.grafana.stack import PROGRAMS, Stack, stack
+from tests.runtimes import rig
+
+NEEDED = (*PROGRAMS, "dockerd", "docker", "busybox", "ip")
+EAT = "dd if=/dev/zero of=/dev/null bs=256M"
+FILL = "dd if=/dev/zero of=/data/x bs=1M count={} 2>/dev/null; exec sleep 86400"
+CONTAINERS: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("shop-db", ("-m", "128m"), FILL.format(96)),
+    ("shop-cache", ("-m", "64m", "--memory-reservation", "16m"), FILL.format(44)),
+    ("backup", ("--memory-reservation", "8m"), FILL.format(24)),
+    ("agent", ("--pid", "host", "--uts", "host", "-m", "32m"), FILL.format(6)),
+    # At its limit all the time: page cache that is written again and again.
+    (
+        "indexer",
+        ("-m", "24m"),
+        "while :; do dd if=/dev/zero of=/tmp/x bs=1M count=40 2>/dev/null; sleep 1; done",
+    ),
+    ("shop-web", ("-m", "48m"), f"sleep 10; {EAT}; exec sleep 86400"),
+    # What is killed is its main process: the container and its cgroup are gone with the kill.
+    ("report-job", ("--rm", "-m", "16m"), f"sleep 12; exec {EAT}"),
+)
+KILLED = {"shop-web", "report-job"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What runs, and the containers: name to full id."""
+
+    stack: Stack
+    containers: dict[str, str]
+
+    def label(self, name: str) -> str:
+        """A container's container_id label."""
+        return self.containers[name][:12]
+
+
+@contextlib.contextmanager
+def played(lab_directory: Path, stack_directory: Path) -> Iterator[Scene]:
+    """Docker in a lab, a namespace that is left behind, the stack, and the containers."""
+    with contextlib.ExitStack() as ends:
+        lab = ends.enter_context(contextlib.closing(rig.Lab(lab_directory)))
+        docker = ends.enter_context(contextlib.closing(rig.Docker(lab)))
+        lab.run("ip", "netns", "add", "left-behind")
+        # Landlock would hide the lab's root, which is below /proc.
+        flags = (f"--path.rootfs={lab.path('')}", "--security.landlock=off")
+        running = ends.enter_context(stack(stack_directory, *flags, "--collection.max-age=500ms"))
+        docker_run = ("run", "-d", "--network", "none", "--tmpfs", "/data:rw,size=200m")
+        made = {
+            name: docker(*docker_run, "--name", name, *more, rig.IMAGE, "sh", "-c", command)
+            for name, more, command in CONTAINERS
+        }
+        sidecar = ("run", "-d", "--name", "shop-sidecar", "--network", "container:shop-web")
+        made["shop-sidecar"] = docker(*sidecar, rig.IMAGE, "sleep", "86400")
+        yield Scene(running, made)

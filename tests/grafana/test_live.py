@@ -1,0 +1,124 @@
+"""A real Prometheus that scrapes the real exporter: containers, an OOM kill, an alert, pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import Need
+from tests.grafana.scene import KILLED, NEEDED, Scene, played
+from tests.grafana.stack import INSTANCE
+from tests.grafana.test_dashboards import DASHBOARDS
+from tests.runtimes import rig
+
+MAY_BE_EMPTY = {
+    # Kernels without PSI, cgroup v1 without per-cgroup reclaim, and errors that are not there.
+    "Memory pressure",
+    "Pressure: waiting for memory",
+    "Pressure",
+    "Refaults",
+    "Read errors",
+    "Sharing across pods",
+    "Forgotten for a day",
+    "Exporters down",
+    "Collectors that fail",
+    "Metadata errors",
+}
+"""Panels that say in words that there is nothing, on some hosts."""
+
+
+@pytest.fixture(scope="session")
+def scene(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Containers of all kinds, two of them OOM-killed."""
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    need("grafana", not missing and os.geteuid() == 0, f"not root, or not installed: {missing}")
+    with played(tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", sorted(KILLED))
+def test_the_alert_about_an_oom_kill_arrives_with_the_containers_name(
+    name: str, scene: Scene
+) -> None:
+    wanted = {"container_name": name, "container_id": scene.label(name)}
+    rig.until(lambda: scene.stack.told("OomKill", **wanted), f"the alert about {name}", 60)
+    arrived, alert = scene.stack.told("OomKill", **wanted)[0]
+    assert alert["status"] == "firing"
+    assert alert["annotations"]["summary"] == f"{name} on {INSTANCE} was OOM-killed"
+    assert f"dd of container {name} on {INSTANCE}" in alert["annotations"]["description"]
+    (kill,) = scene.stack.query(
+        f'nsexporter_oom_last_kill_timestamp_seconds{{container_id="{wanted["container_id"]}"}}'
+    )
+    assert arrived - float(kill["value"][1]) < 30
+
+
+def test_no_other_container_is_told_to_have_been_killed(scene: Scene) -> None:
+    ours = {scene.label(name): name for name in scene.containers}
+    killed = {alert["labels"].get("container_id") for _, alert in scene.stack.told("OomKill")}
+    assert {ours[one] for one in killed if one in ours} == KILLED
+
+
+def _asked(expr: str, container: str) -> str:
+    """The expression as Grafana would ask it."""
+    for variable, value in (
+        ("$__rate_interval", "15s"),
+        ("$__range_s", "300"),
+        ("$__range", "300s"),
+        ("$__interval", "5s"),
+        ("$job", "nsexporter"),
+        ("$instance", INSTANCE),
+        ("$container", container),
+    ):
+        expr = expr.replace(variable, value)
+    return expr
+
+
+def _expr(dashboard: str, title: str, ref: str) -> str:
+    """One query of one panel."""
+    return next(
+        str(target["expr"])
+        for panel in DASHBOARDS[dashboard]["panels"]
+        for target in panel.get("targets", ())
+        if (panel["title"], target["refId"]) == (title, ref)
+    )
+
+
+@pytest.mark.parametrize("dashboard", DASHBOARDS)
+def test_every_panel_has_data(dashboard: str, scene: Scene) -> None:
+    rig.until(lambda: scene.stack.query("nsexporter_up offset 15s"), "15 s of data")
+    kills = f'nsexporter_oom_kills_total{{container_id="{scene.label("shop-web")}"}}'
+    rig.until(lambda: scene.stack.query(f"{kills} offset 5s > 0"), "a kill")
+    container = scene.label("shop-web")
+    empty = []
+    for panel in DASHBOARDS[dashboard]["panels"]:
+        if panel["type"] == "row":
+            continue
+        for target in panel["targets"]:
+            expr = _asked(target["expr"], container)
+            # A graph shows what was at any time of the range.
+            if not target["instant"]:
+                expr = f"last_over_time(({expr})[60s:1s])"
+            if scene.stack.query(expr):
+                break
+        else:
+            empty.append(panel["title"])
+    assert set(empty) - MAY_BE_EMPTY == set()
+
+
+def test_the_figures_are_those_of_the_containers(scene: Scene) -> None:
+    """Two panels by hand: the limit of one container, and who shares its network with whom."""
+    limit = _expr("host", "Containers", "limit")
+    found = {
+        series["metric"]["name"]: float(series["value"][1])
+        for series in scene.stack.query(_asked(limit, ""))
+        if series["metric"]["container_id"] in map(scene.label, scene.containers)
+    }
+    assert found["shop-db"] == 128 << 20 and found["backup"] == float("inf")
+    peers = _asked(_expr("container", "Peers", "A"), scene.label("shop-web"))
+    shared = scene.stack.query(peers)
+    assert [(s["metric"]["name"], s["metric"]["ns_type"]) for s in shared] == [
+        ("shop-sidecar", "net")
+    ]
