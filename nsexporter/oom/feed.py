@@ -110,6 +110,7 @@ class Feed:
             deadline = time.monotonic() + _LINE_FOLLOWS
             while self.poll() or (self._pending() and self._wait(deadline)):
                 pass
+            self._place_again()
             epoch = time.time()
             self._ledger.settle(total, {one.path for one in found}, started, epoch)
             self._ledger.drop(epoch - self.settings.retention, self.settings.max_gone)
@@ -203,13 +204,23 @@ class Feed:
             own = self._procfs.memory_cgroup(kill.pid)
             if own is not None:
                 return self._without_deleted(own), True
-            seen = self._recent.get(kill.pid) or self._recent_before.get(kill.pid)
+            seen = self._seen(kill.pid)
             if seen is not None:
                 return seen, False
-            index, paths = self._pids
-            if kill.pid in index:
-                return paths[index[kill.pid]], False
         return kill.group, False
+
+    def _seen(self, pid: int) -> str | None:
+        """The cgroup in which a process was seen last."""
+        index, paths = self._pids
+        cgroup = self._recent.get(pid) or self._recent_before.get(pid)
+        return paths[index[pid]] if cgroup is None and pid in index else cgroup
+
+    def _place_again(self) -> None:
+        """Where a pass took a line of the log before the watcher had told of its PID."""
+        unplaced, self._ledger.unplaced = self._ledger.unplaced, []
+        for arrival, kill in unplaced:
+            cgroup = None if kill.pid is None else self._seen(kill.pid)
+            self._ledger.kill(kill, cgroup, sure=False, now=arrival)
 
     def _without_deleted(self, cgroup: str) -> str:
         """A removed cgroup's path without what v2 adds to it."""

@@ -1,0 +1,32 @@
+"""What a kernel log and a watcher tell, in whatever order."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from nsexporter import config
+from nsexporter.kernel.files import Reader
+from nsexporter.kernel.procfs import Procfs
+from nsexporter.oom.feed import Feed
+
+PID = 4194305  # more than the kernel gives (PID_MAX_LIMIT)
+
+
+def test_a_line_read_before_its_pid_was_seen_is_placed_by_the_next_pass(tmp_path: Path) -> None:
+    log = tmp_path / "kmsg"
+    log.write_text(f"3,1,1,-;Memory cgroup out of memory: Killed process {PID} (x) total-vm:1kB\n")
+    settings = replace(config.load(None, {}).oom, kmsg=str(log), state_file="none")
+    feed = Feed(settings, Procfs(Reader(), "/proc"), follow=False)
+    try:
+        feed.look([], 0, time.monotonic())
+        feed.remember([PID], "/a")
+        feed.look([], 1, time.monotonic())
+        ledger = feed.publish([], {}, {}, lambda _: True)
+    finally:
+        feed.close()
+    assert {cgroup: account.kills for cgroup, account in ledger.accounts.items()} == {
+        "/a": {"memcg": 1}
+    }
+    assert ledger.unattributed == 0
