@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import lzma
 import os
@@ -51,9 +52,10 @@ def check() -> None:
 
 
 def cache() -> Path:
-    """Where kernels are kept, outside of the checkout: every checkout uses the same."""
+    """Where kernels are kept, outside of the checkout: for all that unpack them alike."""
     above = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(above) / "nsexporter" / "kernels"
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    return Path(above) / "nsexporter" / "kernels" / recipe
 
 
 def kernel(suite: str) -> Kernel:

@@ -79,14 +79,15 @@ FILES: dict[str, str] = {
     "dying_descendants": "cgroup.stat nr_dying_descendants",
 }
 # What may be 0 in the scene below, where it takes a host short of memory, a busy disk, a kernel of
-# 6.15, or (inactive_anon) one without the multi-generational LRU.
+# 6.15, or (inactive_anon, active_file) by which LRU the kernel has, the multi-generational or not.
 MAY_BE_ZERO = {
     *(
         f"{what}_pages_total by={who}"
         for what in ("scanned", "reclaimed")
         for who in ("kswapd", "khugepaged", "proactive")
     ),
-    *("dirty_bytes", "writeback_bytes", "inactive_anon_bytes", "zswap_bytes", "zswapped_bytes"),
+    *("dirty_bytes", "writeback_bytes", "inactive_anon_bytes", "active_file_bytes"),
+    *("zswap_bytes", "zswapped_bytes"),
     *("swap_max_events_total", "swap_failures_total", "swap_peak_bytes"),
 }
 MEMORY = "nsexporter_cgroup_memory_"
