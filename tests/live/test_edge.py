@@ -362,9 +362,10 @@ def test_headroom_at_the_kill_is_below_one_allocation(top: Path, collector: Coll
     (made / "memory.oom_control").write_text("1")  # who would be killed waits
     with lab.process(made, *lab.hog(64)):
         assert until(lambda: figure(scrape(collector), made, "under_oom") == 1, 20)
-        # Anew: the pass that saw it first may have read the usage before.
+        # Anew: the pass that saw it first may have read the usage before. The kernel charges 64
+        # pages at a time (MEMCG_CHARGE_BATCH) and takes back from a CPU what it did not use.
         headroom = figure(scrape(collector), made, "headroom_bytes")
-        assert headroom is not None and headroom < os.sysconf("SC_PAGE_SIZE")
+        assert headroom is not None and headroom < 64 * os.sysconf("SC_PAGE_SIZE")
         (made / "memory.oom_control").write_text("0")
 
 
