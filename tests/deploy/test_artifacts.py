@@ -133,3 +133,26 @@ def test_the_manifests_are_what_kubernetes_takes() -> None:
     assert monitor["selector"]["matchLabels"].items() <= labels.items()
     (endpoint,) = monitor["podMetricsEndpoints"]
     assert endpoint["port"] in {port["name"] for port in container["ports"]}
+
+
+def test_what_compose_mounts_is_there_and_its_configurations_are_right(need: Need) -> None:
+    directory = ROOT / "deploy/compose"
+    services = yaml.safe_load((directory / "compose.yaml").read_text())["services"]
+    assert set(services) == {"nsexporter", "prometheus", "alertmanager", "grafana"}
+    for name, service in services.items():
+        for volume in service["volumes"]:
+            source = volume.split(":")[0]
+            if source.startswith("."):
+                assert (directory / source).exists(), f"{name}: {source}"
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name
+    build = services["nsexporter"]["build"]
+    assert (directory / build["context"] / build["dockerfile"]).exists()
+    scraped = yaml.safe_load((directory / "prometheus.yaml").read_text())
+    (target,) = scraped["scrape_configs"][0]["static_configs"][0]["targets"]
+    assert target.split(":")[0] in services
+    promtool = shutil.which("promtool")
+    need("deploy", promtool is not None, "promtool is not installed")
+    assert promtool is not None
+    check = [promtool, "check", "config", "--syntax-only", str(directory / "prometheus.yaml")]
+    told = subprocess.run(check, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
