@@ -20,7 +20,10 @@ from nsexporter.kernel.parse import ParseError, oom_kills, pids
 
 log = logging.getLogger(__name__)
 
-_DIRECTORY = inotify.IN_CREATE | inotify.IN_DELETE | inotify.IN_MODIFY | inotify.IN_ONLYDIR
+# A rename, which v1 allows, is the end of one name and the beginning of another.
+_COME = inotify.IN_CREATE | inotify.IN_MOVED_TO
+_GONE = inotify.IN_DELETE | inotify.IN_MOVED_FROM
+_DIRECTORY = _COME | _GONE | inotify.IN_MODIFY | inotify.IN_ONLYDIR
 _V2_FILES = ("memory.events.local", "memory.events")
 
 MADE, ENTERED, OUT_OF_MEMORY, REMOVED = "made", "entered", "out of memory", "removed"
@@ -131,9 +134,9 @@ class CgroupEvents:
                 yield Event(OUT_OF_MEMORY, watched.path)
             elif event.mask & inotify.IN_ISDIR:
                 name = os.fsdecode(event.name)
-                if event.mask & inotify.IN_DELETE and name in watched.children:
+                if event.mask & _GONE and name in watched.children:
                     yield from self._forget(watched.children.pop(name))
-                elif event.mask & inotify.IN_CREATE:
+                elif event.mask & _COME:
                     yield from self._fill(watched, name)
             elif event.name in (b"cgroup.procs", b"tasks"):
                 yield Event(ENTERED, watched.path)

@@ -30,14 +30,19 @@ class Descriptors:
 
     @classmethod
     def budgets(cls) -> tuple[Descriptors, Descriptors]:
-        """For directories and for files, of RLIMIT_NOFILE less what connections may need.
+        """For directories and for files, of RLIMIT_NOFILE less what others may need.
 
         A kept directory costs the kernel 0.2 kB, a kept file 4.4 kB.
         """
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        left = max(0, soft - _RESERVED)
+        left = max(0, soft - cls.for_events() - _RESERVED)
         files = min(left // 2, KEPT_FILES)
         return cls(left - files), cls(files)
+
+    @staticmethod
+    def for_events() -> int:
+        """How many eventfds may be open: a quarter of RLIMIT_NOFILE."""
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
 
     def take(self) -> bool:
         """Whether one more may be kept; it counts from now on."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from nsexporter.containers.identity import identify
 from nsexporter.kernel import cgroup_events
 from nsexporter.kernel.cgroup_events import CgroupEvents
-from nsexporter.kernel.files import Reader
+from nsexporter.kernel.files import Descriptors, Reader
 from nsexporter.kernel.mounts import Hierarchies
 from nsexporter.kernel.parse import ParseError, text_of
 from nsexporter.oom.feed import Feed
@@ -99,6 +99,8 @@ class Watcher:
         try:
             hierarchies = self._hierarchies()
             self._v2 = hierarchies.version == "v2"
+            if not self._v2:  # an eventfd for each cgroup
+                most = min(most, Descriptors.for_events())
             if most and hierarchies.memory is not None and hierarchies.version != "none":
                 self._events = CgroupEvents(
                     Reader(), hierarchies.memory, self._poll, v2=self._v2, most=most
