@@ -54,7 +54,7 @@ def private(script: str, *arguments: object) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_too_few_descriptors_cost_no_sample_in_silence(top: Path, tmp_path: Path) -> None:
+def test_too_few_descriptors_cost_no_scrape(top: Path, tmp_path: Path) -> None:
     for number in range(200):
         (top / f"c{number}").mkdir()
     limited = ["prlimit", "--nofile=96:96", *COMMAND, "--web.listen-address=127.0.0.1:0"]
@@ -70,20 +70,14 @@ def test_too_few_descriptors_cost_no_sample_in_silence(top: Path, tmp_path: Path
             found = re.search(r"127\.0\.0\.1:(\d+)", log.read_text())
             assert found
             exporter = Exporter(process, int(found[1]), [])
-            lost = 0
             for _ in range(10):
-                try:
-                    text = metrics(exporter)
-                except http.client.RemoteDisconnected:
-                    lost += 1  # no descriptor was left for this client; the next one gets one
-                    continue
+                text = metrics(exporter)
                 errors = re.findall(
                     r'^nsexporter_read_errors_total\{.*errno="EMFILE"\} (\S+)$', text, re.MULTILINE
                 )
                 present = text.count(f'nsexporter_cgroup_memory_usage_bytes{{cgroup="/{top.name}/c')
                 told = sum(map(float, errors))
                 assert present == 200 or told, "cgroups are missing, and nothing says so"
-            assert lost <= 2
         finally:
             process.kill()
 
