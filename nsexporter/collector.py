@@ -20,7 +20,7 @@ from nsexporter.kernel.files import Reader
 from nsexporter.kernel.host import host
 from nsexporter.kernel.nsfs import Nsfs
 from nsexporter.kernel.procfs import Procfs
-from nsexporter.model import Cgroup, History, Snapshot
+from nsexporter.model import Cgroup, History, Identity, Snapshot
 from nsexporter.namespaces import Namespaces, View
 from nsexporter.oom.feed import Feed
 
@@ -127,7 +127,7 @@ class Collector:
         owners = self.containers.containers([*paths, *gone], identities)
         whose = {owner.cgroup: owner for owner in owners if owner is not None}
         del identities[len(paths) :], owners[len(paths) :]
-        histories = self._histories(found)
+        histories = self._histories(every, found)
         pods = mapping.pods(identities, owners)
         cgroup_of = {pid: index for index, some in enumerate(pids) for pid in some}
         container_ids = [identity.container_id for identity in identities]
@@ -165,6 +165,7 @@ class Collector:
             duration=time.monotonic() - started,
             hierarchy=self.hierarchies.version if self.hierarchies else "none",
             cgroups=tuple(cgroups),
+            every=() if len(found) == len(every) else _limiting(every),
             containers=containers,
             label_ids={
                 identity.container_id: self.containers.label_id(identity.container_id)
@@ -181,7 +182,7 @@ class Collector:
             vmstat=vmstat,
             meminfo=meminfo,
             pressure=pressure,
-            recursive_protection=self._recursive_protection(found),
+            recursive_protection=self._recursive_protection(every),
             soft_limit_reclaim=self._soft_limit_reclaim,
             soft_limit_rounds=self.edge.soft_limit_rounds(),
             foreign_pid_namespace=self._procfs.in_foreign_pid_namespace(),
@@ -249,10 +250,10 @@ class Collector:
         self.health.dropped = len(found) - len(kept)
         return kept
 
-    def _histories(self, found: list[Found]) -> list[History | None]:
+    def _histories(self, every: list[Found], found: list[Found]) -> list[History | None]:
         if not self.config.collectors.memory.enabled or self.hierarchies is None:
             return [None] * len(found)
-        return self.edge.look(self.hierarchies.version == "v1", found, time.monotonic())
+        return self.edge.look(self.hierarchies.version == "v1", every, found, time.monotonic())
 
     def _wanted(self, path: str) -> bool:
         """Whether the patterns let a cgroup through."""
@@ -311,6 +312,14 @@ class Collector:
 
     def _vmstat(self) -> Mapping[bytes, bytes]:
         return parse.flat_keyed(self._procfs.vmstat() or b"")
+
+
+def _limiting(every: list[Found]) -> tuple[Cgroup, ...]:
+    """Cgroups with what limits and protects only."""
+    nobody = Identity(kind="other")
+    return tuple(
+        Cgroup(path=one.path, parent=one.parent, identity=nobody, files=one.files) for one in every
+    )
 
 
 def _oom_kills(vmstat: Mapping[bytes, bytes]) -> int | None:

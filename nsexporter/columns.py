@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from nsexporter.kernel import parse
@@ -33,6 +34,29 @@ class Columns:
         self._memo: Memo = {} if memo is None else memo
         self._texts: dict[str, list[bytes | None]] = {}
         self._stats: dict[bytes, Sequence[bytes]] | None = None
+        self._whole: Columns | None = None
+
+    @property
+    def whole(self) -> Columns:
+        """Columns of all cgroups that were read, those too that the patterns or the cap drop."""
+        if not self.snapshot.every:
+            return self
+        if self._whole is None:
+            _, memo = self._memo.setdefault("whole", ((), {}))
+            every = replace(self.snapshot, cgroups=self.snapshot.every, every=())
+            self._whole = Columns(every, memo)
+        return self._whole
+
+    def shown(self, values: list[T]) -> list[T]:
+        """Of one value for each cgroup of `whole`, those of ours."""
+        if self.whole is self:
+            return values
+        ours = {cgroup.path for cgroup in self.cgroups}
+        return [
+            value
+            for value, cgroup in zip(values, self.whole.cgroups, strict=True)
+            if cgroup.path in ours
+        ]
 
     def same(self, key: Hashable, value: T) -> T:
         """`value`, or the object of the pass before where that is equal."""

@@ -11,7 +11,7 @@ from nsexporter.model import History
 Column = Sequence[bytes | None]
 Floats = Sequence[float | None]
 Bound = tuple[float, int]
-"""The least value on the way to the root, and the index of the cgroup that has it."""
+"""The least value on the way to the root, and the index in `Columns.whole` of who has it."""
 
 
 def processes(columns: Columns) -> Column:
@@ -47,7 +47,7 @@ def limits(columns: Columns) -> list[float | None]:
 
 def effective_limits(columns: Columns) -> list[Bound | None]:
     """The smallest memory limit on the way to the root."""
-    return _least_upwards(columns, limits(columns))
+    return _least_upwards(columns, limits)
 
 
 def effective_limit(columns: Columns) -> Column:
@@ -57,12 +57,12 @@ def effective_limit(columns: Columns) -> Column:
 
 def effective_high(columns: Columns) -> Column:
     """The smallest memory.high from the cgroup to the root, in bytes."""
-    return _values(_least_upwards(columns, integers(columns.limit("memory.high"))))
+    return _values(_least_upwards(columns, _limit("memory.high")))
 
 
 def headrooms(columns: Columns) -> list[Bound | None]:
     """The least of memory limit less usage on the way to the root."""
-    return _least_upwards(columns, _rooms(limits(columns), usage(columns)))
+    return _least_upwards(columns, lambda whole: _rooms(limits(whole), usage(whole)))
 
 
 def headroom(columns: Columns) -> Column:
@@ -72,14 +72,20 @@ def headroom(columns: Columns) -> Column:
 
 def memsw_effective_limit(columns: Columns) -> Column:
     """The smallest limit of memory and swap together (v1) from the cgroup to the root."""
-    return _values(_least_upwards(columns, integers(columns.limit("memory.memsw.limit_in_bytes"))))
+    return _values(_least_upwards(columns, _limit("memory.memsw.limit_in_bytes")))
 
 
 def memsw_headroom(columns: Columns) -> Column:
     """The least of memory+swap limit less use (v1) from the cgroup to the root."""
-    used = integers(columns.number("memory.memsw.usage_in_bytes"))
-    allowed = integers(columns.limit("memory.memsw.limit_in_bytes"))
-    return _values(_least_upwards(columns, _rooms(allowed, used)))
+    return _values(
+        _least_upwards(
+            columns,
+            lambda whole: _rooms(
+                _limit("memory.memsw.limit_in_bytes")(whole),
+                integers(whole.number("memory.memsw.usage_in_bytes")),
+            ),
+        )
+    )
 
 
 def swap_effective_limit(columns: Columns) -> Column:
@@ -90,15 +96,23 @@ def swap_effective_limit(columns: Columns) -> Column:
     """
     if columns.snapshot.hierarchy == "v1":
         return [value if value == b"+Inf" else None for value in memsw_effective_limit(columns)]
-    return _values(_least_upwards(columns, integers(columns.limit("memory.swap.max"))))
+    return _values(_least_upwards(columns, _limit("memory.swap.max")))
 
 
 def swap_headroom(columns: Columns) -> Column:
     """The least of swap limit less swap used (v2) from the cgroup to the root, in bytes."""
-    used = integers(columns.number("memory.swap.current"))
     return _values(
-        _least_upwards(columns, _rooms(integers(columns.limit("memory.swap.max")), used))
+        _least_upwards(
+            columns,
+            lambda whole: _rooms(
+                _limit("memory.swap.max")(whole), integers(whole.number("memory.swap.current"))
+            ),
+        )
     )
+
+
+def _limit(name: str) -> Callable[[Columns], Floats]:
+    return lambda columns: integers(columns.limit(name))
 
 
 def _rooms(allowed: Floats, used: Floats) -> list[float | None]:
@@ -121,16 +135,20 @@ def bound_by(columns: Columns) -> list[int]:
     ]
 
 
-def _least_upwards(columns: Columns, own: Floats) -> list[Bound | None]:
-    """The least value from each cgroup to the root; of equal ones the nearest."""
+def _least_upwards(columns: Columns, own: Callable[[Columns], Floats]) -> list[Bound | None]:
+    """The least value from each cgroup to the root, over those too that are not shown.
+
+    Of equal ones the nearest.
+    """
+    whole = columns.whole
     result: list[Bound | None] = []
-    for index, (value, parent) in enumerate(zip(own, bound_by(columns), strict=True)):
+    for index, (value, parent) in enumerate(zip(own(whole), bound_by(whole), strict=True)):
         above = result[parent] if parent >= 0 else None
         if value is None or (above is not None and above[0] < value):
             result.append(above)
         else:
             result.append((value, index))
-    return result
+    return columns.shown(result)
 
 
 def _values(bounds: Sequence[Bound | None]) -> Column:

@@ -84,15 +84,22 @@ class Edge:
         self._trace.look()
         return self._trace.rounds, self._trace.pages
 
-    def look(self, v1: bool, found: Sequence[Found], now: float) -> list[History | None]:
-        """For each cgroup what there is to tell; `now` is monotonic, in seconds."""
+    def look(
+        self, v1: bool, every: Sequence[Found], found: Sequence[Found], now: float
+    ) -> list[History | None]:
+        """For each of those `found` what there is to tell; `now` is monotonic, in seconds.
+
+        Those of `every` count as what is below them.
+        """
         if not found:
             return []  # a pass that failed does not tell that the cgroups are gone
         states: dict[int, _State] = {}
         usages: dict[int, int] = {}
         bounded: dict[int, int] = {}
         near: dict[int, int] = {}
-        for one, kills in zip(found, _kills(v1, found), strict=True):
+        killed = {one.key: kills for one, kills in zip(every, _kills(v1, every), strict=True)}
+        for one in found:
+            kills = killed[one.key]
             usage, hard, reservation = _figures(v1, one.files)
             if hard is None and reservation is None:
                 if one.parent < 0:
@@ -111,8 +118,8 @@ class Edge:
             above = None if reservation is None else usage > reservation
             state.look(now, above, None if hard is None else _failcnt(v1, one.files), kills)
         self._states = states
-        every = {one.key: one.directory for one in found}
-        peaks = self._look_for_peaks(v1, _opened(every), _opened(near))
+        directories = {one.key: one.directory for one in found}
+        peaks = self._look_for_peaks(v1, _opened(directories), _opened(near))
         self._look_for_pressure(v1, _opened(bounded))
         return [
             _history(

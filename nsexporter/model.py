@@ -190,6 +190,9 @@ class Snapshot:
     duration: float  # seconds
     hierarchy: str  # v1, v2, or none where no memory controller is mounted
     cgroups: tuple[Cgroup, ...]
+    # Where the patterns or the cap leave some out of `cgroups`: all, with path and files only, for
+    # what limits and protects the others; parents are indexes of these.
+    every: tuple[Cgroup, ...] = ()
     containers: tuple[Container, ...]
     label_ids: Mapping[str, str]  # a full container id to what the container_id label shows
     processes: tuple[Process, ...]

@@ -62,7 +62,7 @@ def uses(columns: Columns) -> list[Use]:
                 usage=used[i],
                 working_set=working_set[i],
                 limit=None if limit is None else limit[0],
-                limiting=columns.cgroups[limit[1]].path if limit and limited else "",
+                limiting=columns.whole.cgroups[limit[1]].path if limit and limited else "",
                 headroom=headroom[i],
                 failcnt=failcnt[i],
                 oom_kills=_total(account) if told else None,

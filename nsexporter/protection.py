@@ -23,14 +23,15 @@ def _effective_protection(columns: Columns, name: str) -> Column:
     share it by what they use of their own claim; with memory_recursiveprot what nobody claims
     goes to those who use more than they claim (cgroup-v2.rst, "memory.low").
     """
-    given, used = integers(columns.limit(name)), usage(columns)
+    whole = columns.whole
+    given, used = integers(whole.limit(name)), usage(whole)
     claims = [
         None if setting is None or use is None else min(use, setting)
         for setting, use in zip(given, used, strict=True)
     ]
-    claimed = _sums_of_children(columns, claims)
+    claimed = _sums_of_children(whole, claims)
     result: list[float | None] = []
-    for cgroup, setting, claim, use in zip(columns.cgroups, given, claims, used, strict=True):
+    for cgroup, setting, claim, use in zip(whole.cgroups, given, claims, used, strict=True):
         above = result[cgroup.parent] if cgroup.parent >= 0 else None
         if above is None or claim is None or use is None:
             result.append(setting)
@@ -44,7 +45,7 @@ def _effective_protection(columns: Columns, name: str) -> Column:
             result.append(claim + unclaimed * share)
         else:
             result.append(claim)
-    return texts(result)
+    return texts(columns.shown(result))
 
 
 def min_overcommitted(columns: Columns) -> Column:
@@ -59,13 +60,13 @@ def low_overcommitted(columns: Columns) -> Column:
 
 def _overcommitted(columns: Columns, name: str) -> Column:
     """Absent where no child is given any, and on the root, which has no protection of its own."""
-    given = integers(columns.limit(name))
-    return texts(
-        [
-            None if own is None or not promised else 0 if own >= promised else promised - own
-            for own, promised in zip(given, _sums_of_children(columns, given), strict=True)
-        ]
-    )
+    whole = columns.whole
+    given = integers(whole.limit(name))
+    beyond = [
+        None if own is None or not promised else 0 if own >= promised else promised - own
+        for own, promised in zip(given, _sums_of_children(whole, given), strict=True)
+    ]
+    return texts(columns.shown(beyond))
 
 
 def _sums_of_children(columns: Columns, own: Floats) -> list[float]:

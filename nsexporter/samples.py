@@ -36,7 +36,7 @@ def limited_by_info(columns: Columns) -> Samples:
     """The cgroup whose limit is the smallest on the way up, where there is a limit at all."""
     for cgroup, found in zip(columns.cgroups, derived.effective_limits(columns), strict=True):
         if found is not None and found[0] != float("inf"):
-            limiting = columns.cgroups[found[1]].path
+            limiting = columns.whole.cgroups[found[1]].path
             yield (*labels.of_cgroup(cgroup), ("limiting_cgroup", limiting)), 1
 
 

@@ -9,6 +9,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from nsexporter import terminal
 from nsexporter.collector import Collector
@@ -51,8 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config, arguments: argparse.Namespace) -> int:
-    """0, or 1 where there is no such container, cgroup or process."""
-    collector = Collector(config)
+    """0, or 1 where there is no such container, cgroup or process.
+
+    Of every cgroup, also those that are not exported.
+    """
+    all_ = replace(config.collection, max_cgroups=0, cgroup_allow=(), cgroup_deny=())
+    collector = Collector(replace(config, collection=all_))
     try:
         columns = Columns(collector.collect())
         hierarchies = collector.hierarchies

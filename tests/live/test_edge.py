@@ -187,6 +187,25 @@ def test_limit_hits_are_counted_from_the_last_kill(
         late.close()
 
 
+def test_a_kill_counts_whose_cgroup_is_left_out(top: Path, tmp_path: Path) -> None:
+    made = cgroup(top, "hit", **{LIMIT: 16 * M})
+    if not V1:
+        (made / "cgroup.subtree_control").write_text("+memory")
+    below = cgroup(made, "below")
+    collector = Collector(config.load(None, {"collection.cgroup_deny": ("/below$",)}))
+    try:
+        assert figure(scrape(collector), made, "limit_hits_since_oom_kill") == 0
+        assert within(below, *cache(tmp_path, 48)) == 0
+        samples = scrape(collector)
+        hits = figure(samples, made, "limit_hits_since_oom_kill")
+        assert hits is not None and hits > 0
+        assert figure(samples, below, "usage_bytes") is None
+        assert within(below, *lab.hog(64)) == -9
+        assert figure(scrape(collector), made, "limit_hits_since_oom_kill") == 0
+    finally:
+        collector.close()
+
+
 def test_the_highest_sample_near_the_limit_is_shown(top: Path, collector: Collector) -> None:
     near, far = cgroup(top, "near"), cgroup(top, "far", **{LIMIT: 1024 * M})
     holders = [holder(near, 90), holder(far, 8)]

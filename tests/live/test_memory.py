@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from nsexporter import config
 from nsexporter.catalogue import CGROUP_METRICS
 from nsexporter.collector import Collector
 from tests.live import lab
@@ -115,6 +116,44 @@ def test_the_derived_figures_are_what_the_files_say(top: Path, collector: Collec
             expected = int((child / usage).read_text()) - int(stat["total_inactive_file"])
             shown = of(samples, "nsexporter_cgroup_memory_working_set_bytes", cgroup=name)
             assert shown == max(0, expected)
+
+
+@pytest.mark.parametrize("left_out", ["cgroup_deny", "cgroup_allow"])
+def test_a_limit_counts_whose_cgroup_is_left_out(top: Path, left_out: str) -> None:
+    limit, usage = (
+        ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        if lab.version() == "v1"
+        else ("memory.max", "memory.current")
+    )
+    parent, child = top / "parent", top / "parent" / "child"
+    child.mkdir(parents=True)
+    if lab.version() == "v2":
+        (parent / "cgroup.subtree_control").write_text("+memory")
+    (parent / limit).write_text(str(48 << 20))
+    (child / limit).write_text(str(256 << 20))
+    name, above = path_of(child), path_of(parent)
+    pattern = f"^{name if left_out == 'cgroup_allow' else above}$"
+    collector = Collector(config.load(None, {f"collection.{left_out}": (pattern,)}))
+    try:
+        with lab.process(child):
+            for _ in range(50):  # until nothing was charged between two looks at the file
+                before = (parent / usage).read_text()
+                samples = scrape(collector)
+                if before == (parent / usage).read_text():
+                    break
+        own = "nsexporter_cgroup_memory_limit_bytes"
+        assert of(samples, own, cgroup=above) is None
+        assert of(samples, own, cgroup=name) == 256 << 20
+        effective = "nsexporter_cgroup_memory_effective_limit_bytes"
+        assert of(samples, effective, cgroup=name) == 48 << 20
+        by = {"cgroup": name, "limiting_cgroup": above}
+        assert of(samples, "nsexporter_cgroup_limited_by_info", **by) == 1
+        room = of(samples, "nsexporter_cgroup_memory_headroom_bytes", cgroup=name)
+        assert room == (48 << 20) - int(before)
+        (parent / limit).write_text(str(32 << 20))  # it is told of changes too
+        assert of(scrape(collector), effective, cgroup=name) == 32 << 20
+    finally:
+        collector.close()
 
 
 def test_failcnt_and_oom_kills_are_the_kernels(top: Path, collector: Collector) -> None:

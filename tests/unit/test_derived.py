@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nsexporter import derived, protection
+from nsexporter import derived, protection, samples
 from nsexporter.columns import Columns
 from nsexporter.model import Cgroup, Identity
 from tests.snapshots import NOTHING
@@ -57,6 +57,51 @@ def test_the_smallest_limit_on_the_way_up_binds_and_the_nearest_of_equal_ones() 
     assert limits[:5] == [None, (64 * M, 1), (64 * M, 1), (32 * M, 3), (64 * M, 4)]
     assert derived.headrooms(made)[:5] == [None, (4 * M, 1), (4 * M, 1), (M, 3), (4 * M, 1)]
     assert derived.effective_limit(made)[5] == derived.headroom(made)[5] == b"+Inf"
+
+
+def test_what_is_not_shown_limits_and_protects_all_the_same() -> None:
+    tree: Tree = {
+        "/": {},
+        "/pod": {
+            "memory.max": 64 * M,
+            "memory.current": 60 * M,
+            "memory.low": 10 * M,
+            "memory.high": 50 * M,
+            "memory.swap.max": 8 * M,
+            "memory.swap.current": 7 * M,
+        },
+        "/pod/a": {"memory.max": "max", "memory.current": 20 * M, "memory.low": 20 * M},
+        "/pod/b": {"memory.max": 256 * M, "memory.current": 20 * M, "memory.low": 20 * M},
+        "/pod/b/c": {"memory.max": "max", "memory.current": M, "memory.low": 0},
+    }
+    whole = columns("v2", tree)
+    kept = [index for index, path in enumerate(tree) if path in ("/", "/pod/b", "/pod/b/c")]
+    parents = {"/": -1, "/pod/b": 0, "/pod/b/c": 1}
+    shown = Columns(
+        replace(
+            whole.snapshot,
+            cgroups=tuple(
+                replace(one, parent=parents[one.path])
+                for one in map(whole.cgroups.__getitem__, kept)
+            ),
+            every=whole.cgroups,
+        )
+    )
+    for derive in (
+        derived.effective_limit,
+        derived.headroom,
+        derived.effective_high,
+        derived.swap_effective_limit,
+        derived.swap_headroom,
+        protection.effective_low,
+        protection.low_overcommitted,
+    ):
+        expected = list(derive(whole))
+        assert list(derive(shown)) == [expected[index] for index in kept], derive
+    assert derived.effective_limits(shown)[1:] == [(64 * M, 1), (64 * M, 1)]
+    assert protection.effective_low(shown)[1] == b"%d" % (5 * M)
+    named = [dict(pairs)["limiting_cgroup"] for pairs, _ in samples.limited_by_info(shown)]
+    assert named == ["/pod", "/pod"]
 
 
 def test_a_cgroup_without_use_hierarchy_binds_nothing_below_it() -> None:
