@@ -108,6 +108,11 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
         help="Version of Landlock that keeps the exporter from writing, 0 where none does.",
     ),
     SelfMetric(
+        name="nsexporter_log_lines_dropped_total",
+        type="counter",
+        help="Lines of the log that were not written, since nobody read those before them.",
+    ),
+    SelfMetric(
         name="nsexporter_web_connections",
         type="gauge",
         help="Clients that are connected.",

@@ -61,6 +61,8 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
             )
             if config.security.landlock == "on":
                 return 1
+    lines = logs.Lines()  # its thread is confined like all that follow
+    logs.configure(config.log.level, config.log.format, lines)
     collector = Collector(config, feed, sandbox.ptracing)
     loop = Loop(collector)
     publication = Publication(loop, collector, config)
@@ -71,7 +73,7 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
         Limits(connections=config.web.max_connections),
     )
     watcher = Watcher(feed, loop.look, lambda: _hierarchies(config))
-    publication.served = lambda: _values(server, security, sandbox)
+    publication.served = lambda: _values(server, security, sandbox, lines)
     with server:
         where = ", ".join(server.addresses)
         log.info("nsexporter %s listens on %s", __version__, where)
@@ -81,7 +83,7 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
         notify.ready(f"listens on {where}")
         while (sent := _signal(notify, server, loop)) == signal.SIGHUP:
             notify.reloading()
-            reload(publication, loop, path, overrides)
+            reload(publication, loop, path, overrides, lines)
             notify.ready(f"listens on {where}")
         notify.stopping()
         log.info("ends on %s", signal.Signals(sent).name)
@@ -125,9 +127,10 @@ def _writable(config: Config, feed: Feed) -> dict[str, int]:
     return rights
 
 
-def _values(server: Server, security: Security, sandbox: Sandbox) -> Values:
-    """What the exporter tells of the server and of its own confinement."""
+def _values(server: Server, security: Security, sandbox: Sandbox, lines: logs.Lines) -> Values:
+    """What the exporter tells of the server, of its own confinement and of its log."""
     return {
+        "nsexporter_log_lines_dropped_total": [((), lines.dropped)],
         "nsexporter_landlock_version": [((), sandbox.version)],
         "nsexporter_web_config_last_reload_successful": [((), int(security.reload_success))],
         "nsexporter_web_connections": [((), server.connections)],
@@ -141,7 +144,11 @@ def _values(server: Server, security: Security, sandbox: Sandbox) -> Values:
 
 
 def reload(
-    publication: Publication, loop: Loop, path: str | None, overrides: dict[str, object]
+    publication: Publication,
+    loop: Loop,
+    path: str | None,
+    overrides: dict[str, object],
+    lines: logs.Lines,
 ) -> None:
     """Read the file again; where it is wrong, the old settings stay."""
     try:
@@ -152,7 +159,7 @@ def reload(
         return
     if config.web != publication.config.web:
         log.warning("changes of web.* take effect after a restart")
-    logs.configure(config.log.level, config.log.format)
+    logs.configure(config.log.level, config.log.format, lines)
     feed = publication.collector.oom
     if config.oom != feed.settings:
         log.warning("changes of oom.* take effect after a restart")
