@@ -80,7 +80,7 @@ def _flags(without: Collection[str] = ()) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 well, 1 failed, 2 a setting is wrong."""
+    """Run the command; 0 well, 1 failed, 2 a setting is wrong, 130 interrupted (Ctrl-C)."""
     arguments = parser().parse_args(argv)
     path = getattr(arguments, "config_file", None)
     try:
@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"nsexporter: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def raise_descriptor_limit() -> None:

@@ -26,8 +26,10 @@ from nsexporter.exposition import Family
 from nsexporter.gzip import Gzip
 from nsexporter.loop import Loop, Published
 from nsexporter.selfmetrics import Values, families
-from nsexporter.web import pages
+from nsexporter.web import docs, pages
+from nsexporter.web.document import policy
 from nsexporter.web.http1 import Response
+from nsexporter.web.routes import DOCS
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +61,12 @@ class Publication:
         """Whether a pass has ended well and the newest did."""
         return self._loop.healthy
 
-    def page(self) -> Response:
-        """The status page of a pass that is not old, or what is left where it is off."""
+    def page(self, path: str) -> Response:
+        """What every metric means, or the status of a pass that is not old."""
         web = self.config.web
-        if web.disable_status_page:
+        if path == DOCS:
+            body = docs.docs(web.telemetry_path, __version__)
+        elif web.disable_status_page:
             body = pages.landing(web.telemetry_path, __version__)
         else:
             published = self._loop.fresh(self.config.collection.max_age, _PAGE_BUDGET)
@@ -76,7 +80,7 @@ class Publication:
             )
             body = pages.status_page(shown)
         headers = (
-            ("Content-Security-Policy", pages.policy()),
+            ("Content-Security-Policy", policy()),
             ("Referrer-Policy", "no-referrer"),
             ("Cache-Control", "no-store"),
         )

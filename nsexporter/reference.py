@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import compress
 from pathlib import Path
 
-from nsexporter.catalogue import CADVISOR_METRICS, CGROUP_METRICS, METRICS
+from nsexporter.catalogue import CADVISOR_METRICS, CGROUP_METRICS
 from nsexporter.catalogue.breakdown import BREAKDOWN_METRICS
 from nsexporter.catalogue.host import HOST_METRICS
 from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
@@ -28,6 +29,15 @@ memory); on a container's own cgroup `container_id` and, where the runtime's sta
 `container_name`; on a pod's cgroup and those below it, where that is known, `pod_name` and
 `pod_namespace`.
 """
+_NOTES = {
+    "Under cAdvisor's names": (
+        "\nOnly with `compat.cadvisor`; [cadvisor.md](cadvisor.md) has the differences.\n"
+    ),
+    "The exporter itself": (
+        "\nBesides these, the `process_`, `python_info` and `python_gc_` metrics of"
+        " prometheus-client.\n"
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,46 +76,44 @@ says whether a file is right, SIGHUP reads it again. `collectors: {pids: false}`
 _CONFIGURATION_COLUMNS = ("key", "flag", "default", "why")
 
 
+def sections() -> list[tuple[str, list[Entry]]]:
+    """Every metric, below the headings of docs/metrics.md."""
+    host = BREAKDOWN_METRICS + OOM_METRICS + HOST_METRICS + NAMESPACE_METRICS
+    own = [Entry(name=m.name, type=m.type, help=m.help, labels=m.labels) for m in SELF_METRICS]
+    return [
+        ("Cgroups", list(map(_entry, CGROUP_METRICS))),
+        ("Containers, namespaces and the host", list(map(_entry, host))),
+        ("Under cAdvisor's names", list(map(_entry, CADVISOR_METRICS))),
+        ("The exporter itself", own),
+    ]
+
+
 def reference() -> str:
     """docs/metrics.md, whole."""
-    parts = [_HEAD, "\n## Cgroups\n", _table(CGROUP_METRICS)]
-    parts += [
-        "\n## Containers, namespaces and the host\n",
-        _table(BREAKDOWN_METRICS + OOM_METRICS + HOST_METRICS + NAMESPACE_METRICS),
-    ]
-    parts += [
-        "\n## Under cAdvisor's names\n",
-        "\nOnly with `compat.cadvisor`; [cadvisor.md](cadvisor.md) has the differences.\n",
-        _table(CADVISOR_METRICS),
-    ]
-    parts += [
-        "\n## The exporter itself\n",
-        "\nBesides these, the `process_`, `python_info` and `python_gc_` metrics of"
-        " prometheus-client.\n",
-        _rows(
-            ("name", "type", "labels", "meaning"),
-            [(f"`{m.name}`", m.type, _names(m.labels), m.help) for m in SELF_METRICS],
-        ),
-    ]
+    parts = [_HEAD]
+    for title, found in sections():
+        parts += [f"\n## {title}\n", _NOTES.get(title, ""), _table(found)]
     return "".join(parts)
 
 
-def _table(metrics: Sequence[Metric]) -> str:
+def _table(found: Sequence[Entry]) -> str:
+    """The columns of which an entry tells something."""
+    head = ("name", "type", "labels", "unit", "meaning", "v1 source", "v2 source", "since kernel")
     rows = [
         (
             f"`{entry.name}`",
             entry.type,
-            _names(entry.labels),
+            ", ".join(entry.labels) or "-",
             entry.unit or "-",
             entry.help,
             entry.v1 or "-",
             entry.v2 or "-",
             entry.since or "-",
         )
-        for entry in map(_entry, metrics)
+        for entry in found
     ]
-    head = ("name", "type", "labels", "unit", "meaning", "v1 source", "v2 source", "since kernel")
-    return _rows(head, rows)
+    told = [any(row[i] != "-" for row in rows) for i in range(len(head))]
+    return _rows(*([*compress(line, told)] for line in (head, *rows)))
 
 
 def _entry(metric: Metric) -> Entry:
@@ -128,15 +136,10 @@ def _entry(metric: Metric) -> Entry:
 
 def entries() -> list[Entry]:
     """Every metric, the exporter's own last."""
-    own = [Entry(name=m.name, type=m.type, help=m.help, labels=m.labels) for m in SELF_METRICS]
-    return [*map(_entry, METRICS + CADVISOR_METRICS), *own]
+    return [entry for _, found in sections() for entry in found]
 
 
-def _names(labels: Sequence[str]) -> str:
-    return ", ".join(labels) or "-"
-
-
-def _rows(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _rows(head: Sequence[str], *rows: Sequence[str]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -148,12 +151,12 @@ def configuration() -> str:
     rows: list[tuple[str, ...]] = []
     for row in ROWS:
         if row.key.partition(".")[0] != section:
-            parts += [_rows(_CONFIGURATION_COLUMNS, rows)] if rows else []
+            parts += [_rows(_CONFIGURATION_COLUMNS, *rows)] if rows else []
             section, rows = row.key.partition(".")[0], []
             parts.append(f"\n## {section}\n")
         flag = f"`{row.flag}`" if row.flag else "-"
         rows.append((f"`{row.key}`", flag, f"`{row.default_text()}`", row.why.replace("|", "\\|")))
-    return "".join([*parts, _rows(_CONFIGURATION_COLUMNS, rows)])
+    return "".join([*parts, _rows(_CONFIGURATION_COLUMNS, *rows)])
 
 
 DOCUMENTS = {"metrics.md": reference, "configuration.md": configuration}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -26,19 +27,22 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of a table; one that is `flexible` is cut where the terminal is too narrow."""
+    """A column of a table, and what becomes of it where the terminal is too narrow."""
 
     title: str
     right: bool = False
-    flexible: bool = False
+    flexible: bool = False  # it is cut
+    spare: bool = False  # where cutting does not do, it is left out; the last of these first
+    rare: bool = False  # it is left out anywhere when every cell is -
 
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
-    """Where text goes: how wide it is (None: any width) and whether it shows colours."""
+    """Where text goes: its size (None: any) and whether it shows colours."""
 
     width: int | None = None
     colours: bool = False
+    height: int | None = None
 
     @staticmethod
     def of(stream: TextIO) -> Terminal:
@@ -46,7 +50,8 @@ class Terminal:
         if not stream.isatty():
             return Terminal()
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-        return Terminal(shutil.get_terminal_size().columns, not plain)
+        width, height = shutil.get_terminal_size()
+        return Terminal(width, not plain, height)
 
     def paint(self, text: str, colour: str) -> str:
         """`text` in a colour, where colours are shown."""
@@ -59,28 +64,34 @@ class Terminal:
             for row in ([Cell(column.title, BOLD) for column in columns], *rows)
         ]
         cells = [[Cell(printable(cell.text), cell.colour) for cell in row] for row in cells]
-        widths = [max(display_width(row[i].text) for row in cells) for i in range(len(columns))]
+        widths = {
+            i: max(display_width(row[i].text) for row in cells)
+            for i, column in enumerate(columns)
+            if not column.rare or any(row[i].text != "-" for row in cells[1:])
+        }
         if self.width is not None:
             widths = _narrowed(columns, widths, self.width)
         return [
             _GAP.join(
-                self.paint(_padded(cell.text, width, column.right), cell.colour)
-                for cell, column, width in zip(row, columns, widths, strict=True)
+                self.paint(_padded(row[i].text, width, columns[i].right), row[i].colour)
+                for i, width in widths.items()
             ).rstrip()
             for row in cells
         ]
 
 
-def _narrowed(columns: Sequence[Column], widths: Sequence[int], total: int) -> list[int]:
-    """Widths that fit into `total`: the widest flexible column gives way first, down to 8."""
-    result = list(widths)
-    excess = sum(result) + len(_GAP) * (len(result) - 1) - total
-    while excess > 0:
-        flexible = [i for i, column in enumerate(columns) if column.flexible and result[i] > 8]
-        if not flexible:
+def _narrowed(columns: Sequence[Column], widths: Mapping[int, int], total: int) -> dict[int, int]:
+    """Widths by index that fit into `total`: the widest flexible column gives way, down to 8."""
+    result = dict(widths)
+    while sum(result.values()) + len(_GAP) * (len(result) - 1) > total:
+        flexible = [i for i, width in result.items() if columns[i].flexible and width > 8]
+        spare = [i for i in result if columns[i].spare]
+        if flexible:
+            result[max(flexible, key=lambda i: result[i])] -= 1
+        elif spare:
+            result = {i: widths[i] for i in result if i != spare[-1]}
+        else:
             break
-        result[max(flexible, key=lambda i: result[i])] -= 1
-        excess -= 1
     return result
 
 
@@ -113,7 +124,9 @@ def write(lines: Iterable[str]) -> bool:
         for line in lines:
             sys.stdout.write(line + "\n")
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):  # a pipe, a terminal that was closed
+            raise
         # The interpreter would complain of it at exit otherwise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False

@@ -19,10 +19,10 @@ _COLUMNS = (
     Column(title="NS"),
     Column(title="TYPE"),
     Column(title="PROCS", right=True),
-    Column(title="SCOPE"),
-    Column(title="HELD BY"),
-    Column(title="PATH", flexible=True),
-    Column(title="CONTAINERS", flexible=True),
+    Column(title="SCOPE", spare=True),
+    Column(title="HELD BY", spare=True),
+    Column(title="PATH", flexible=True, rare=True),
+    Column(title="CONTAINERS"),  # never cut: it is what is asked for
 )
 
 _NAMES = 8  # containers named in a row

@@ -28,15 +28,16 @@ _SORTS: dict[str, Callable[[Use], float | str]] = {
     "kills": lambda use: -(use.oom_kills or 0),
     "name": lambda use: use.container.name or use.container.label_id,
 }
+_CLEAR = "\x1b[H\x1b[2J"
 _COLUMNS = (
-    Column(title="CONTAINER", flexible=True),
+    Column(title="CONTAINER"),
     Column(title="NAME", flexible=True),
-    Column(title="RUNTIME"),
-    Column(title="POD", flexible=True),
+    Column(title="RUNTIME", spare=True),
+    Column(title="POD", flexible=True, rare=True),
     Column(title="USAGE", right=True),
     Column(title="LIMIT", right=True),
     Column(title="FULL", right=True),
-    Column(title="HEADROOM", right=True),
+    Column(title="HEADROOM", right=True, spare=True),
     Column(title="FAILCNT", right=True),
     Column(title="KILLS", right=True),
 )
@@ -66,9 +67,9 @@ def _interval(text: str) -> float:
 def run(config: Config, arguments: argparse.Namespace) -> int:
     """0; Ctrl-C ends --watch well."""
     collector = Collector(config)
-    out = terminal.Terminal.of(sys.stdout)
     try:
         while True:
+            out = terminal.Terminal.of(sys.stdout)  # it may have been resized
             found = sorted(uses(Columns(collector.collect())), key=_SORTS[arguments.sort])
             if arguments.json:
                 lines = [json.dumps([as_json(use) for use in found], indent=2)]
@@ -76,8 +77,10 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
                 lines = out.table(_COLUMNS, map(_row, found))
             if arguments.watch is None:
                 return 0 if terminal.write(lines) else 1
-            clear = "\x1b[H\x1b[2J" if out.width is not None else ""
-            if not terminal.write([clear + lines[0], *lines[1:]]):
+            if out.height is not None:
+                # The first line and the fullest stay in sight; the cursor takes a line too.
+                lines = [_CLEAR + lines[0], *lines[1 : out.height - 1]]
+            if not terminal.write(lines):
                 return 0
             time.sleep(arguments.watch)
     except KeyboardInterrupt:

@@ -2,115 +2,58 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from html import escape
-from importlib.resources import files
 from zlib import crc32
 
 from nsexporter.model import NS_TYPES
 from nsexporter.overview import Killed, Member, Node, Status, Use, title
-from nsexporter.units import number, printable, size, span
+from nsexporter.units import number, size, span
+from nsexporter.web.document import clip, document, links, table, text
+from nsexporter.web.routes import DOCS
 
 _COLOURS = 10  # classes g0 to g9 of status.css
-_ALIGNED = {">": " class=n", "|": " class=ns"}  # by the first character of a column's head
-_MAX_KILLED = 50  # cgroups in the table of kills
+_MAX_KILLED = 20  # cgroups in the table of kills
 _MAX_NODES = 2000  # cgroups in the tree: a page is for a person
-
-
-@cache
-def _static(name: str) -> str:
-    return files("nsexporter.web").joinpath("static", name).read_text(encoding="utf-8")
-
-
-@cache
-def policy() -> str:
-    """The Content-Security-Policy: only this page's own style and script, and nothing else."""
-
-    def digest(name: str) -> str:
-        found = hashlib.sha256(_static(name).encode()).digest()
-        return f"'sha256-{base64.b64encode(found).decode()}'"
-
-    return (
-        f"default-src 'none'; style-src {digest('status.css')}; script-src {digest('status.js')};"
-        " img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
-        " frame-ancestors 'none'"
-    )
 
 
 def status_page(status: Status) -> bytes:
     """The whole page. Every text of the host is escaped and isolated in its direction."""
     parts = [
-        "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
-        '<meta name=viewport content="width=device-width,initial-scale=1">\n'
-        '<link rel=icon href="data:,">\n'
-        f"<title>nsexporter on {_text(status.host.name)}</title>\n"
-        f"<style>{_static('status.css')}</style>\n</head>\n<body>\n",
         *_head(status),
         "<main>\n",
         *_containers(status.uses, status.now),
-        *_kills(status),
         *_map(status.members, status.host_inodes),
+        *_kills(status),
         *_tree(status.tree),
         *_unseen(status),
-        f"</main>\n<script>{_static('status.js')}</script>\n</body>\n</html>\n",
+        "</main>\n",
     ]
-    return "".join(parts).encode("utf-8", "backslashreplace")
+    return document(f"nsexporter on {status.host.name}", parts, refreshed=True)
 
 
 def landing(telemetry_path: str, version: str) -> bytes:
     """The page at / where the status page is off."""
-    path = escape(telemetry_path)
-    return (
-        "<!DOCTYPE html>\n<html lang=en><meta charset=utf-8><title>nsexporter</title>"
-        f"<h1>nsexporter {escape(version)}</h1><p><a href={path}>{path}</a></p></html>\n"
-    ).encode()
-
-
-def _text(value: str) -> str:
-    """A name of the host in HTML; `bdi` keeps its letters from turning what is around it."""
-    shown = escape(printable(value))
-    return shown if value.isascii() else f"<bdi>{shown}</bdi>"
-
-
-def _clip(value: str) -> str:
-    if len(value) <= 24:
-        return _text(value)
-    whole = escape(printable(value[:512]))
-    return f'<span class=clip title="{whole}">{_text(value[:512])}</span>'
+    pages = links((telemetry_path, telemetry_path), (DOCS, "docs"))
+    body = [f"<header>\n<h1>nsexporter {escape(version)}</h1>\n{pages}</header>\n"]
+    return document("nsexporter", body)
 
 
 def _head(status: Status) -> Iterable[str]:
-    path = escape(status.telemetry_path)
+    path = status.telemetry_path
     yield (
-        f"<header>\n<h1>nsexporter on {_text(status.host.name)}</h1>\n<p>"
-        f"{_text(status.host.distribution or 'Linux')}, kernel {_text(status.host.kernel)},"
+        f"<header>\n<h1>nsexporter on {text(status.host.name)}</h1>\n<p>"
+        f"{text(status.host.distribution or 'Linux')}, kernel {text(status.host.kernel)},"
         f" cgroup {escape(status.hierarchy)}, {size(status.memory_total)} of memory:"
         f" {status.cgroups} cgroups, {len(status.uses)} containers, {status.processes} processes,"
         f" {status.namespaces} namespaces, {number(status.oom_kills)} OOM kills since boot.</p>\n"
-        f"<nav aria-label=Pages><a href={path}>{path}</a><a href=/-/healthy>healthy</a>"
-        f"<a href=/-/ready>ready</a></nav>\n"
-        f"<p class=mute>Version {escape(status.version)}. What the metrics mean:"
-        " <code>nsexporter metrics</code>.</p>\n</header>\n"
     )
-
-
-def _table(name: str, label: str, head: Sequence[str], rows: Iterable[str]) -> Iterable[str]:
-    """A table that scrolls sideways on a narrow screen, by keyboard too."""
-    yield (
-        f"<div class=scroll id={name} tabindex=0 role=region aria-label='{label}'>"
-        "<table>\n<thead><tr>"
+    yield links(
+        (path, path), (DOCS, "docs"), ("/-/healthy", "healthy"), ("/-/ready", "ready")
     )
-    for text in head:
-        kind = _ALIGNED.get(text[0], "")
-        yield f"<th scope=col{kind}>{text.lstrip('>|')}</th>"
-    yield "</tr></thead>\n<tbody>\n"
-    yield from rows
-    yield "</tbody></table></div>\n"
+    yield f"<p class=mute>Version {escape(status.version)}.</p>\n</header>\n"
 
 
 def _bar(share: float) -> str:
@@ -130,7 +73,7 @@ def _containers(uses: Sequence[Use], now: float) -> Iterable[str]:
         "Name", "Of its effective limit", ">Usage", ">Headroom", ">OOM kills", ">failcnt",
         ">Stalled", "Runtime", "Pod", "Id",
     )  # fmt: skip
-    yield from _table("containers", "Containers", head, (_container(use, now) for use in uses))
+    yield from table("containers", "Containers", head, (_container(use, now) for use in uses))
     yield "</section>\n"
 
 
@@ -145,11 +88,11 @@ def _container(use: Use, now: float) -> str:
     stalled = "-" if use.stalled is None else f"{use.stalled:.1f}s"
     room = size(use.headroom) if limited else "-"
     return (
-        f"<tr><th scope=row>{_clip(title(one))}</th><td>{full}</td>"
+        f"<tr><th scope=row>{clip(title(one))}</th><td>{full}</td>"
         f"<td class=n>{size(use.usage)}</td><td class=n>{room}</td><td class=n>{kills}</td>"
         f"<td class=n>{number(use.failcnt)}</td><td class=n>{stalled}</td>"
-        f"<td>{_text(one.runtime or '-')}</td><td>{_clip(one.pod_name or '-')}</td>"
-        f"<td>{_clip(one.label_id)}</td></tr>\n"
+        f"<td>{text(one.runtime or '-')}</td><td>{clip(one.pod_name or '-')}</td>"
+        f"<td>{clip(one.label_id)}</td></tr>\n"
     )
 
 
@@ -161,7 +104,7 @@ def _kills(status: Status) -> Iterable[str]:
     if status.killed:
         head = ("Last", "Of", "Task", ">Kills", "Why", "Cgroup whose limit was hit", "Still there")
         rows = (_kill(one, status.now) for one in status.killed[:_MAX_KILLED])
-        yield from _table("kills", "OOM kills, newest first", head, rows)
+        yield from table("kills", "OOM kills, newest first", head, rows)
     else:
         yield "<p>None is remembered.</p>\n"
     left = len(status.killed) - _MAX_KILLED
@@ -178,8 +121,8 @@ def _kill(one: Killed, now: float) -> str:
     when = "-" if last.time is None else f"{span(now - last.time)} ago"
     why = ", ".join(f"{name} {count}" for name, count in sorted(account.kills.items()))
     return (
-        f"<tr><td>{when}</td><th scope=row>{_clip(of)}</th><td>{_clip(last.comm or '-')}</td>"
-        f"<td class=n>{one.kills}</td><td>{escape(why)}</td><td>{_clip(last.oom_memcg or '-')}</td>"
+        f"<tr><td>{when}</td><th scope=row>{clip(of)}</th><td>{clip(last.comm or '-')}</td>"
+        f"<td class=n>{one.kills}</td><td>{escape(why)}</td><td>{clip(last.oom_memcg or '-')}</td>"
         f"<td>{'yes' if one.alive else 'no'}</td></tr>\n"
     )
 
@@ -188,7 +131,7 @@ def _map(members: Sequence[Member], host: Mapping[str, int]) -> Iterable[str]:
     """Containers by types: the same letter and colour in a column is the same namespace."""
     yield "<section aria-labelledby=n><h2 id=n>Namespaces</h2>\n"
     if not members:
-        yield "<p>No container's namespaces could be read.</p></section>\n"
+        yield "<p>There is no container whose namespaces could be read.</p></section>\n"
         return
     yield (
         "<p class=mute>The same letter in a column is the same namespace; <em>own</em> is shared"
@@ -225,10 +168,10 @@ def _map(members: Sequence[Member], host: Mapping[str, int]) -> Iterable[str]:
             shown = ", ".join(names) or "-"
             told = ", ".join(map(str, inodes))
             cells.append(f'<td class="ns {colour}" title="{told}">{shown}</td>')
-        return f"<tr><th scope=row>{_clip(title(member.container))}</th>{''.join(cells)}</tr>\n"
+        return f"<tr><th scope=row>{clip(title(member.container))}</th>{''.join(cells)}</tr>\n"
 
     head = ("Container", *(f"|{ns_type}" for ns_type in NS_TYPES))
-    yield from _table("namespaces", "Which namespaces containers share", head, map(row, members))
+    yield from table("namespaces", "Which namespaces containers share", head, map(row, members))
     yield "</section>\n"
 
 
@@ -238,12 +181,12 @@ def _letters(index: int) -> str:
     >>> _letters(0), _letters(25), _letters(26)
     ('A', 'Z', 'AA')
     """
-    text = ""
+    letters = ""
     index += 1
     while index:
         index, rest = divmod(index - 1, 26)
-        text = chr(ord("A") + rest) + text
-    return text
+        letters = chr(ord("A") + rest) + letters
+    return letters
 
 
 def _tree(root: Node | None) -> Iterable[str]:
@@ -267,7 +210,7 @@ def _tree(root: Node | None) -> Iterable[str]:
         figures = f"{_bar(share) if limited else ''}{size(node.usage)}"
         if limited:
             figures += f" of {size(node.limit)}"
-        line = f"{_clip(node.name)} <span class=mute>{figures}</span>"
+        line = f"{clip(node.name)} <span class=mute>{figures}</span>"
         if not node.children:
             yield f"<li class=leaf>{line}</li>\n"
             continue

@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 
 _BUDGET = 9.5  # seconds for a client that names none: Prometheus's default time-out, less a margin
 _LONGEST_BUDGET = 30.0
+DOCS = "/docs"
+_PAGES = ("/", DOCS)
 
 
 class Application(Protocol):
@@ -23,8 +25,8 @@ class Application(Protocol):
     ) -> Response:
         """The exposition; with `gzip` compressed, Content-Encoding included."""
 
-    def page(self) -> Response:
-        """What / shows a person."""
+    def page(self, path: str) -> Response:
+        """What a person is shown at / or DOCS."""
 
     def ready(self) -> bool:
         """Whether there is an exposition to serve."""
@@ -49,7 +51,7 @@ class Routes:
 
     def plan(self, request: Request) -> Response | Job:
         """The response where it is at hand, else what a worker is to do for it."""
-        if request.path in (self._telemetry_path, "/"):
+        if request.path in (self._telemetry_path, *_PAGES):
             return Job(
                 request.path,
                 request.query,
@@ -71,7 +73,7 @@ class Routes:
                 return self._application.metrics(
                     openmetrics=job.openmetrics, gzip=job.gzip, names=names, budget=budget
                 )
-            return self._application.page()
+            return self._application.page(job.path)
         except Exception:
             log.exception("%s failed", job.path)
             return Response(500, PLAIN, [b"this failed, see the log\n"])

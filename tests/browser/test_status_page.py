@@ -44,31 +44,33 @@ def browser(need: Need) -> Iterator[Any]:
         started.close()
 
 
-def opened(browser: Any, exporter: Exporter, **context: Any) -> Any:
-    """The page, with every error that the browser reports collected in `page.told`."""
+def opened(browser: Any, exporter: Exporter, path: str = "/", **context: Any) -> Any:
+    """A page, with every error that the browser reports collected in `page.told`."""
     page = browser.new_context(**context).new_page()
     page.told = []
     page.on("pageerror", lambda error: page.told.append(str(error)))
     page.on("console", lambda m: page.told.append(m.text) if m.type == "error" else None)
-    page.goto(f"http://127.0.0.1:{exporter.port}/")
+    page.goto(f"http://127.0.0.1:{exporter.port}{path}")
     return page
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("device", "width"), [("desk", 1280), ("phone", 390)])
+@pytest.mark.parametrize(("name", "path"), [("status", "/"), ("docs", "/docs")])
 def test_axe_finds_nothing(
-    browser: Any, exporter: Exporter, scheme: str, device: str, width: int
+    browser: Any, exporter: Exporter, scheme: str, device: str, width: int, name: str, path: str
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     page = opened(
         browser,
         exporter,
+        path,
         color_scheme=scheme,
         viewport={"width": width, "height": 900},
         bypass_csp=True,  # axe itself is a script that the page's policy does not know
     )
     PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"status-{scheme}-{device}.png", full_page=True)
+    page.screenshot(path=PICTURES / f"{name}-{scheme}-{device}.png", full_page=True)
     found = axe.Axe().run(page)
     assert found.violations_count == 0, found.generate_report()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -84,6 +86,17 @@ def test_hostile_names_do_nothing_and_nothing_is_asked_of_others(
     assert page.locator("script").count() == 1
     assert page.get_by_text("<script>document.title").count() == 1
     assert page.evaluate("performance.getEntriesByType('resource').length") == 0
+    assert page.told == []
+
+
+def test_the_docs_are_a_link_away_and_from_this_host(browser: Any, exporter: Exporter) -> None:
+    page = opened(browser, exporter)
+    page.get_by_role("link", name="docs").click()
+    heading = page.get_by_role("heading", level=1)
+    assert heading.inner_text() == "What the metrics mean"
+    assert page.evaluate("performance.getEntriesByType('resource').length") == 0
+    page.get_by_role("link", name="status").click()
+    page.wait_for_selector("#containers")
     assert page.told == []
 
 

@@ -78,8 +78,8 @@ def test_the_wheel_runs_in_an_environment_of_its_own(built: Path, tmp_path: Path
     text = subprocess.run([command, "dump"], capture_output=True, text=True, check=True).stdout
     assert "nsexporter_cgroup_info{" in text
     page = subprocess.run(
-        [str(tmp_path / "venv/bin/python"), "-c", "from nsexporter.web import pages;"
-         " assert 'style-src' in pages.policy()"],
+        [str(tmp_path / "venv/bin/python"), "-c", "from nsexporter.web import document;"
+         " assert 'style-src' in document.policy()"],
         cwd=tmp_path,
     )  # fmt: skip
     assert page.returncode == 0

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import signal
+import struct
 import subprocess
-from collections.abc import Iterator
+import sys
+import termios
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +22,8 @@ from tests.live import lab
 from tests.live.exporter import COMMAND, running
 from tests.live.lab import Pair
 from tests.live.nslab import inode
+
+CLEAR = b"\x1b[H\x1b[2J"
 
 
 def run(*arguments: str, status: int = 0) -> str:
@@ -46,12 +54,105 @@ def test_ps_shows_what_the_files_say(pair: Pair) -> None:
     if free["effective_limit_bytes"] is None:
         assert free["headroom_bytes"] is None
     lines = run("ps", "--sort", "limit").splitlines()
-    assert lines[0].split() == [
-        "CONTAINER", "NAME", "RUNTIME", "POD", "USAGE", "LIMIT", "FULL", "HEADROOM", "FAILCNT",
-        "KILLS",
+    head = lines[0].split()
+    assert [title for title in head if title != "POD"] == [  # others' containers may be in one
+        "CONTAINER", "NAME", "RUNTIME", "USAGE", "LIMIT", "FULL", "HEADROOM", "FAILCNT", "KILLS",
     ]  # fmt: skip
     row = next(line for line in lines if line.startswith(pair.ids[0][:12]))
-    assert row.split()[5] == "64.0MiB"
+    assert row.split()[head.index("LIMIT")] == "64.0MiB"
+
+
+@contextmanager
+def watched(
+    *prefix: str, rows: int = 24
+) -> Iterator[tuple[subprocess.Popen[bytes], int, Callable[[int], str]]]:
+    """`ps --watch` on a terminal of its own: the process, the terminal's other end, and a function
+    that reads until the screen was cleared so many times more."""
+    near, far = os.openpty()
+    fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("4H", rows, 100, 0, 0))
+
+    def until_cleared(times: int) -> str:
+        text = b""
+        while text.count(CLEAR) < times:
+            text += os.read(near, 65536)
+        return text.decode()
+
+    with subprocess.Popen(
+        [*prefix, "setsid", "--ctty", *COMMAND, "ps", "--watch", "0.1"],
+        stdin=far,
+        stdout=far,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ),  # without the LINES and COLUMNS that readline puts beside it
+    ) as process:
+        os.close(far)
+        try:
+            yield process, near, until_cleared
+        finally:
+            process.kill()
+            with suppress(OSError):  # the test may have closed it
+                os.close(near)
+
+
+def ended(process: subprocess.Popen[bytes]) -> tuple[int, bytes]:
+    """The exit status and what was written to standard error."""
+    assert process.stderr is not None
+    return process.wait(), process.stderr.read()
+
+
+def test_ps_watch_shows_it_again_until_ctrl_c(pair: Pair) -> None:
+    with watched() as (process, near, until_cleared):
+        screens = until_cleared(3).split(CLEAR.decode())
+        for screen in screens[1:3]:
+            assert screen.startswith("\x1b[1mCONTAINER")
+            assert all(one[:12] in screen for one in pair.ids)
+        os.write(near, b"\x03")
+        with suppress(OSError):  # EIO: the process has gone, and with it the terminal
+            while os.read(near, 65536):
+                pass
+        assert ended(process) == (0, b"")
+
+
+def test_ps_watch_shows_the_first_lines_where_not_all_fit(pair: Pair) -> None:
+    with watched(rows=3) as (_, _, until_cleared):
+        screen = until_cleared(2).split(CLEAR.decode())[1]
+        assert len(screen.splitlines()) == 2
+        assert "CONTAINER" in screen
+
+
+@pytest.mark.parametrize(
+    ("prefix", "status"), [((), -signal.SIGHUP), (("env", "--ignore-signal=HUP"), 0)]
+)
+def test_ps_watch_ends_with_its_terminal(
+    pair: Pair, prefix: tuple[str, ...], status: int
+) -> None:
+    with watched(*prefix) as (process, near, until_cleared):
+        until_cleared(1)
+        os.close(near)
+        assert ended(process) == (status, b"")
+
+
+def test_ps_watch_ends_with_its_reader(pair: Pair) -> None:
+    with subprocess.Popen(
+        [*COMMAND, "ps", "--watch", "0.1"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        heads = 0
+        while heads < 2:
+            heads += process.stdout.readline().startswith(b"CONTAINER")
+        process.stdout.close()
+        assert ended(process) == (0, b"")
+
+
+@pytest.mark.parametrize("command", ["ps", "dump"])
+def test_ctrl_c_is_no_traceback(command: str) -> None:
+    """Whenever it comes after the modules were read."""
+    source = (
+        "import _thread, sys, threading; from nsexporter.cli import main;"
+        "threading.Timer(0.005, _thread.interrupt_main).start(); sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run([sys.executable, "-c", source, command], capture_output=True)
+    assert done.returncode in (0, 130)
+    assert done.stderr == b""
 
 
 def test_lsns_shows_who_shares(pair: Pair) -> None:

@@ -8,6 +8,7 @@ import html.parser
 import math
 import re
 import time
+from html import escape
 
 import pytest
 
@@ -15,7 +16,8 @@ from nsexporter.capability import CAPABILITIES
 from nsexporter.kernel.host import Host
 from nsexporter.model import NS_TYPES, Container, OomAccount, OomKill
 from nsexporter.overview import Killed, Member, Node, Status, Use
-from nsexporter.web import pages
+from nsexporter.reference import entries
+from nsexporter.web import docs, document, pages, routes
 
 HOSTILE = "<script>alert(1)</script>\"'&\u202e\x1b[2J"
 
@@ -185,7 +187,7 @@ def test_a_large_tree_is_cut_and_says_so() -> None:
 
 def test_the_policy_allows_just_the_pages_own_style_and_script() -> None:
     text = pages.status_page(status([], [])).decode()
-    policy = pages.policy()
+    policy = document.policy()
     for element in ("style", "script"):
         found = re.search(rf"<{element}>(.*?)</{element}>", text, re.DOTALL)
         assert found is not None
@@ -214,5 +216,15 @@ def test_1000_containers_render_in_less_than_a_tenth_of_a_second() -> None:
 
 
 @pytest.mark.parametrize(("path", "link"), [("/metrics", "/metrics"), ('/a"b', "/a&quot;b")])
-def test_the_landing_page_links_the_metrics(path: str, link: str) -> None:
-    assert link in pages.landing(path, "1").decode()
+def test_every_page_links_the_metrics(path: str, link: str) -> None:
+    for page in (pages.landing(path, "1"), docs.docs(path, "1")):
+        assert f'<a href="{link}">{link}</a>' in page.decode()
+
+
+def test_the_docs_tell_of_every_metric_by_an_anchor_of_its_name() -> None:
+    text = docs.docs("/metrics", "1").decode()
+    assert Cells(text).scripts == 0
+    assert f'<a href="{routes.DOCS}">' in pages.status_page(status([], [])).decode()
+    for entry in entries():
+        assert text.count(f'<dt id="{entry.name}">') == 1
+        assert escape(entry.help) in text

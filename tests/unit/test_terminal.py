@@ -28,6 +28,21 @@ def test_a_table_is_cut_to_the_terminals_width() -> None:
     assert lines == ["NAME           N", "xxxxxxxxx…  1234"]
 
 
+def test_what_is_spare_is_left_out_where_cutting_does_not_do() -> None:
+    columns = (*COLUMNS, Column(title="A", spare=True), Column(title="B", spare=True))
+    row = ("x" * 40, "1", "2", "3")
+    assert Terminal(width=17).table(columns, [row]) == ["NAME      N  A  B", "xxxxxxx…  1  2  3"]
+    assert Terminal(width=16).table(columns, [row]) == ["NAME        N  A", "xxxxxxxxx…  1  2"]
+    assert Terminal(width=8).table(columns, [row]) == ["NAME      N", "xxxxxxx…  1"]
+
+
+def test_a_rare_column_is_there_where_a_row_has_something_in_it() -> None:
+    columns = (*COLUMNS, Column(title="POD", rare=True))
+    assert Terminal().table(columns, [("a", "1", "-")]) == ["NAME  N", "a     1"]
+    rows = [("a", "1", "-"), ("b", "2", "web")]
+    assert Terminal().table(columns, rows) == ["NAME  N  POD", "a     1  -", "b     2  web"]
+
+
 def test_wide_letters_take_two_columns() -> None:
     lines = Terminal().table(COLUMNS, [("容器", "1"), ("abcd", "2")])
     assert lines[1:] == ["容器  1", "abcd  2"]

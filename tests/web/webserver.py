@@ -32,7 +32,7 @@ class Application:
         self.wait()
         return Response(200, "text/plain", [self.body])
 
-    def page(self) -> Response:
+    def page(self, path: str) -> Response:
         return Response(200, "text/html", [b"<p>"])
 
     def ready(self) -> bool:
