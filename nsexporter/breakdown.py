@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 from nsexporter import labels
 from nsexporter.columns import Columns
-from nsexporter.kernel import parse
 from nsexporter.samples import Samples
 
 _LISTS = {
@@ -15,20 +14,16 @@ _LISTS = {
     "file": (b"inactive_file", b"active_file"),
     "unevictable": (b"unevictable",),
 }
+_COUNTED = (b"workingset_", b"pg")
+"""How v2's keys begin that count events, not bytes (memcg_page_state_output_unit in the kernel)."""
 
 
 def numa(columns: Columns) -> Samples:
     """Bytes on the lists of each node; v1 tells pages, and its anon and file are both lists."""
     v1 = columns.snapshot.hierarchy == "v1"
-    unit = os.sysconf("SC_PAGE_SIZE") if v1 else 1
-    for cgroup in columns.cgroups:
-        text = cgroup.files.get("memory.numa_stat")
-        if text is None:
-            continue
-        try:
-            nodes = parse.numa_stat(text)
-        except parse.ParseError:
-            columns.malformed["memory.numa_stat"] += 1
+    unit = _unit(columns)
+    for cgroup, nodes in zip(columns.cgroups, columns.numa_stat("memory.numa_stat"), strict=True):
+        if nodes is None:
             continue
         pairs = labels.of_cgroup(cgroup)
         for name, lists in _LISTS.items():
@@ -39,23 +34,58 @@ def numa(columns: Columns) -> Samples:
                 yield (*pairs, ("node", node), ("list", name)), total * unit
 
 
+def numa_stat(*, counted: bool) -> Callable[[Columns], Samples]:
+    """Every key of memory.numa_stat on each node: what v2 counts, or the bytes of all others."""
+
+    def samples(columns: Columns) -> Iterator[tuple[labels.Pairs, float]]:
+        unit = _unit(columns)
+        column = columns.numa_stat("memory.numa_stat")
+        for cgroup, nodes in zip(columns.cgroups, column, strict=True):
+            pairs = labels.of_cgroup(cgroup)
+            for key, values in (nodes or {}).items():
+                if key.startswith(_COUNTED) is counted:
+                    for node, value in values.items():
+                        yield (*pairs, ("node", node), ("key", key.decode())), value * unit
+
+    return samples
+
+
+def _unit(columns: Columns) -> int:
+    """Bytes of one of what memory.numa_stat tells: pages on v1."""
+    return os.sysconf("SC_PAGE_SIZE") if columns.snapshot.hierarchy == "v1" else 1
+
+
 def hugetlb(v1: str, v2: str, key: bytes = b"") -> Callable[[Columns], Samples]:
     """One kind of file (of v1 or v2) of every size; of a flat keyed one, one key."""
 
     def samples(columns: Columns) -> Iterator[tuple[labels.Pairs, bytes]]:
-        for cgroup in columns.cgroups:
-            for name, text in cgroup.files.items():
-                if not name.startswith("hugetlb."):
-                    continue
-                size, _, kind = name.removeprefix("hugetlb.").partition(".")
-                if kind not in (v1, v2):
-                    continue
-                try:
-                    keyed = key and kind == v2
-                    value = parse.flat_keyed(text)[key] if keyed else parse.limit(text)
-                except (parse.ParseError, KeyError):
-                    columns.malformed[name] += 1
-                    continue
-                yield (*labels.of_cgroup(cgroup), ("size", size)), value
+        for name, size, kind in _hugetlb(columns):
+            if kind not in (v1, v2):
+                continue
+            keyed = key and kind == v2
+            column = columns.key(name, key) if keyed else columns.limit(name)
+            for cgroup, value in zip(columns.cgroups, column, strict=True):
+                if value is not None:
+                    yield (*labels.of_cgroup(cgroup), ("size", size)), value
 
     return samples
+
+
+def hugetlb_numa(columns: Columns) -> Samples:
+    """Bytes of huge pages on each node, in the cgroup and below."""
+    for name, size, kind in _hugetlb(columns):
+        if kind != "numa_stat":
+            continue
+        for cgroup, nodes in zip(columns.cgroups, columns.numa_stat(name), strict=True):
+            # v2 has the one, v1 both, of which `total` is the cgroup's own.
+            values = nodes and nodes.get(b"hierarchical_total", nodes.get(b"total"))
+            for node, value in (values or {}).items():
+                yield (*labels.of_cgroup(cgroup), ("size", size), ("node", node)), value
+
+
+def _hugetlb(columns: Columns) -> Iterator[tuple[str, str, str]]:
+    """Name, size and kind of every file of the hugetlb controller."""
+    for name in sorted(columns.file_names):
+        if name.startswith("hugetlb."):
+            size, _, kind = name.removeprefix("hugetlb.").partition(".")
+            yield name, size, kind

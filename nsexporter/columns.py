@@ -100,6 +100,15 @@ class Columns:
             for keyed in self._parsed(("pressure", name), name, parse.pressure_totals)
         ]
 
+    def numa_stat(self, name: str) -> Sequence[dict[bytes, dict[str, int]] | None]:
+        """A file of keys by NUMA node, as parse.numa_stat tells it."""
+        return self._parsed(("numa", name), name, parse.numa_stat)
+
+    @property
+    def file_names(self) -> frozenset[str]:
+        """The names of all files that some cgroup has."""
+        return frozenset[str]().union(*(cgroup.files for cgroup in self.cgroups))
+
     def stat(self, key: bytes) -> Sequence[bytes | None]:
         """One key of memory.stat."""
         if self._stats is None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 
-V1_KINDS = ("usage_in_bytes", "limit_in_bytes", "max_usage_in_bytes", "failcnt")
-V2_KINDS = ("current", "max", "events.local")
+_V1_KINDS = ("usage_in_bytes", "limit_in_bytes", "max_usage_in_bytes", "failcnt")
+_V2_KINDS = ("current", "max")
 
 
 def files(sysfs: str, *, v1: bool) -> tuple[str, ...]:
-    """hugetlb.SIZE.KIND of every size, without the reservations; none without huge pages."""
+    """hugetlb.SIZE.KIND of every size, in use and reserved; none without huge pages."""
     try:
         names = sorted(os.listdir(f"{sysfs}/kernel/mm/hugepages"))
     except FileNotFoundError:
         return ()
     sizes = [int(name.removeprefix("hugepages-").removesuffix("kB")) for name in names]
-    kinds = V1_KINDS if v1 else V2_KINDS
+    own = _V1_KINDS if v1 else _V2_KINDS
+    kinds = [*own, *(f"rsvd.{kind}" for kind in own), "numa_stat"]
+    if not v1:
+        kinds.append("events.local")
     return tuple(f"hugetlb.{size_name(size)}.{kind}" for size in sizes for kind in kinds)
 
 
