@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import re
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -19,6 +20,18 @@ from nsexporter import landlock, seccomp
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_ANOTHERS_ROOT = re.compile(r"(^|/)\d+/(root|cwd)(/|$)")
+
+
+def held(path: str) -> str:
+    """A directory by a descriptor of our own where it is behind /proc/PID/root, else the path.
+
+    Landlock hides what is behind another process's links. OSError where it cannot be opened.
+    """
+    if not _ANOTHERS_ROOT.search(path):
+        return path
+    return f"/proc/self/fd/{os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
 
 
 class Elsewhere:

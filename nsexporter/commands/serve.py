@@ -17,7 +17,7 @@ from nsexporter.loop import Loop
 from nsexporter.oom.feed import Feed
 from nsexporter.oom.watcher import Watcher
 from nsexporter.publication import Publication
-from nsexporter.sandbox import Sandbox
+from nsexporter.sandbox import Sandbox, held
 from nsexporter.selfmetrics import Values
 from nsexporter.systemd import Notify
 from nsexporter.web import address
@@ -41,6 +41,9 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     notify = Notify()
     security = Security(config.web.config_file)
+    if config.security.landlock != "off":
+        overrides = overrides | _held(config)
+        config = configuration.load(path, overrides)
     feed = Feed(config.oom, Procfs(Reader(), config.path.procfs), follow=True)
     sandbox = Sandbox()
     try:
@@ -104,6 +107,21 @@ def _signal(notify: Notify, server: Server, loop: Loop) -> int:
         sent = signal.sigtimedwait(_SIGNALS, every / 4)
         if sent is not None:
             return sent.si_signo
+
+
+def _held(config: Config) -> dict[str, object]:
+    """Settings that are places behind /proc/PID/root, as they can be reached when confined."""
+    places: dict[str, object] = {}
+    for name in ("procfs", "sysfs", "rootfs"):
+        place = getattr(config.path, name)
+        try:
+            reached = held(place)
+        except OSError as error:
+            log.warning("path.%s: %s", name, error)
+            continue
+        if reached != place:
+            places[f"path.{name}"] = reached
+    return places
 
 
 def _hierarchies(config: Config) -> mounts.Hierarchies:

@@ -103,8 +103,16 @@ class MetadataCache:
                 return
             self._asked.update(new)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="metadata", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._work, name="metadata", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # fork(2): EAGAIN or ENOMEM
+                    log.warning("metadata is asked for in the next pass: %s", error)
+                    for path in self._asked:
+                        del self._known[path]
+                    self._asked.clear()
+                    return
+                self._thread = thread
             self._condition.wait_for(lambda: not self._asked, self._timeout)
 
     def _work(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -88,7 +89,8 @@ class Samples:
             highest, self._highest = self._highest, {}
             if self._files:
                 if self._thread.ident is None:
-                    self._thread.start()
+                    with contextlib.suppress(RuntimeError):  # EAGAIN, ENOMEM: in the next pass
+                        self._thread.start()
                 self._condition.notify()
         return highest
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
 import re
 import shutil
@@ -122,15 +123,27 @@ def test_hidepid_hides_processes_and_the_capability_says_so(top: Path) -> None:
     )
 
 
-FULL_STATE = """
+WITH_STATE = """
 mount -t tmpfs -o size=4M tmpfs "$1"
-head -c 5M /dev/zero >"$1/full" 2>/dev/null || true
+SPOIL
 exec "$2" -m nsexporter --config.file="$3" --web.listen-address=127.0.0.1:0
 """
 
 
-def test_a_full_state_directory_costs_the_state_and_is_written_again_when_there_is_room(
-    need: Need, tmp_path: Path
+@pytest.mark.parametrize(
+    ("spoil", "mend", "told"),
+    [
+        (
+            'head -c 5M /dev/zero >"$1/full" 2>/dev/null || true',
+            'rm "$1/full"',
+            "No space left on device",
+        ),
+        ('mount -o remount,ro "$1"', 'mount -o remount,rw "$1"', "Read-only file system"),
+    ],
+    ids=["full", "read-only"],
+)
+def test_a_state_directory_that_takes_nothing_costs_the_state_until_it_is_mended(
+    need: Need, tmp_path: Path, spoil: str, mend: str, told: str
 ) -> None:
     need("live", os.geteuid() == 0, "this is not root")
     state = tmp_path / "state"
@@ -139,8 +152,9 @@ def test_a_full_state_directory_costs_the_state_and_is_written_again_when_there_
     config.write_text(
         f"oom: {{state_file: {state}/oom.json}}\ncollection: {{interval: 200ms, max_age: 0s}}\n"
     )
+    script = WITH_STATE.replace("SPOIL", spoil)
     with subprocess.Popen(
-        ["unshare", "--mount", "sh", "-euc", FULL_STATE, "sh", state, sys.executable, config],
+        ["unshare", "--mount", "sh", "-euc", script, "sh", state, sys.executable, config],
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
@@ -152,15 +166,49 @@ def test_a_full_state_directory_costs_the_state_and_is_written_again_when_there_
             found = re.search(r"127\.0\.0\.1:(\d+)", "".join(log))
             assert found
             exporter = Exporter(process, int(found[1]), log)
-            until(lambda: any("No space left" in line for line in log), 30)
+            until(lambda: any(told in line for line in log), 30)
             assert value(metrics(exporter), "nsexporter_up") == 1
             inside = Path(f"/proc/{process.pid}/root{state}")
             assert not (inside / "oom.json").exists()
-            (inside / "full").unlink()
+            entered = ("nsenter", f"--mount=/proc/{process.pid}/ns/mnt")
+            subprocess.run([*entered, "sh", "-euc", mend, "sh", state], check=True)
             until(lambda: (inside / "oom.json").exists(), 60)
-            assert sum("No space left" in line for line in log) == 1, "told once"
+            assert sum(told in line for line in log) == 1, "told once"
         finally:
             process.kill()
+
+
+def test_a_thread_that_cannot_be_had_costs_names_only_and_they_come_later(
+    top: Path, tmp_path: Path
+) -> None:
+    """pids.max makes clone(2) fail with EAGAIN, as it fails with ENOMEM without memory."""
+    pids = top if lab.version() == "v2" else Path("/sys/fs/cgroup/pids")
+    if not (pids / "cgroup.procs").exists():
+        pytest.skip("no pids controller here")
+    state = tmp_path / "var/lib/docker/containers"
+    flags = (f"--path.rootfs={tmp_path}", "--collection.max-age=0s", "--collection.interval=100ms")
+    with lab.tree(pids) as box, running(*flags) as exporter:
+        metrics(exporter)
+        (box / "cgroup.procs").write_text(str(exporter.process.pid))
+        (box / "pids.max").write_text((box / "pids.current").read_text())
+        identifier = os.urandom(32).hex()
+        (state / identifier).mkdir(parents=True)
+        described = {"ID": identifier, "Name": "/seen", "Config": {"Image": "busybox"}}
+        (state / identifier / "config.v2.json").write_text(json.dumps(described))
+        (top / "docker" / identifier).mkdir(parents=True)
+        sample = f'nsexporter_cgroup_processes{{cgroup="/{top.name}/docker/{identifier}",'
+        sample += f'container_id="{identifier[:12]}"'
+        for path in ("/metrics", "/", "/-/ready"):
+            assert exporter.get(path)[0] == 200
+        text = metrics(exporter)
+        assert value(text, sample + "}") == 0
+        assert value(text, "nsexporter_up") == 1
+        assert not re.search(r"^nsexporter_collector_success\{.*\} 0$", text, re.MULTILINE)
+        assert (box / "pids.events").read_text() != "max 0\n", "no thread was denied"
+        (box / "pids.max").write_text("max")
+        named = sample + ',container_name="seen"}'
+        until(lambda: value(metrics(exporter), named) == 0)
+    assert not [line for line in exporter.log if "Traceback" in line]
 
 
 def test_a_stall_of_one_kernel_file_costs_no_scrape(tmp_path: Path) -> None:
@@ -209,7 +257,10 @@ ask() { curl --silent --fail --retry 50 --retry-connrefused --retry-delay 1 --ma
 while [ ! -S "$3/s" ]; do sleep 0.1; done
 ask "$@" >"$3/before"
 umount -l "$1"
-mount -t cgroup -o memory cgroup "$1"
+case $5 in
+v1) mount -t cgroup -o memory cgroup "$1" ;;
+v2) mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 "$1" ;;
+esac
 mkdir "$1/$4/new"
 ask "$@" >"$3/after"
 rmdir "$1/$4/new"
@@ -218,11 +269,9 @@ rmdir "$1/$4/new"
 
 def test_a_hierarchy_that_is_mounted_anew_is_read_on(top: Path, tmp_path: Path, need: Need) -> None:
     need("live", shutil.which("curl") is not None, "curl is not installed")
-    if lab.version() != "v1":
-        pytest.skip("the script mounts v1's memory hierarchy")
-    told = private(REMOUNTED, top.parent, sys.executable, tmp_path, top.name)
+    told = private(REMOUNTED, top.parent, sys.executable, tmp_path, top.name, lab.version())
     assert told.returncode == 0, told.stderr + (tmp_path / "log").read_text()
-    name = "nsexporter_cgroup_memory_usage_bytes"
+    name = "nsexporter_cgroup_processes"
     before, after = ((tmp_path / when).read_text() for when in ("before", "after"))
     assert value(before, f'{name}{{cgroup="/{top.name}"}}') is not None
     assert value(after, f'{name}{{cgroup="/{top.name}/new"}}') is not None

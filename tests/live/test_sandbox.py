@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from nsexporter import landlock, seccomp
 from tests.conftest import Need
 from tests.live import lab
 from tests.live.exporter import running
+from tests.waiting import until
 
 SCRIPT = """
 import json, os, socket, sys, threading
@@ -132,3 +134,28 @@ def test_a_confined_exporter_sees_what_a_free_one_sees(tmp_path: Path) -> None:
         assert not re.search(r"^nsexporter_collector_success\{.*\} 0$", text, re.MULTILINE), text
         assert (tmp_path / f"{setting}.json").exists()
     assert seen["on"] == seen["off"]
+
+
+def test_a_root_behind_another_process_is_read_when_confined(top: Path, tmp_path: Path) -> None:
+    """--path.rootfs=/proc/PID/root: what is in that process's mount namespace alone."""
+    identifier = os.urandom(32).hex()
+    state = tmp_path / "docker/containers" / identifier
+    state.mkdir(parents=True)
+    described = {"ID": identifier, "Name": "/seen", "Config": {"Image": "busybox"}}
+    (state / "config.v2.json").write_text(json.dumps(described))
+    (top / "docker" / identifier).mkdir(parents=True)
+    script = """
+    mount -t tmpfs tmpfs /var/lib
+    mkdir /var/lib/docker
+    mount --bind "$1" /var/lib/docker
+    exec sleep 600
+    """
+    elsewhere = ("sh", "-euc", script, "sh", str(tmp_path / "docker"))
+    with lab.process(None, *elsewhere, unshare=("--mount",), becomes="sleep") as other:
+        rootfs = f"--path.rootfs=/proc/{other.pid}/root"
+        with running(rootfs, "--security.landlock=on", "--collection.max-age=0s") as exporter:
+            exporter.process.send_signal(signal.SIGHUP)
+            assert until(lambda: any("was reloaded" in line for line in exporter.log))
+            text = exporter.get()[2].decode()
+    assert f'container_id="{identifier[:12]}",container_name="seen"' in text
+    assert '\nnsexporter_capability{name="container_metadata"} 1\n' in text
