@@ -14,7 +14,11 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 def scrape(collector: Collector) -> Samples:
     columns = Columns(collector.collect())
-    text = b"".join(exposition.text(exposition.render(columns, METRICS))).decode()
+    return read(b"".join(exposition.text(exposition.render(columns, METRICS))).decode())
+
+
+def read(text: str) -> Samples:
+    """An exposition's samples."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)

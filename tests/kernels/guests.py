@@ -179,6 +179,8 @@ def boot(
     (directory / "units" / "guest.service").write_text(_UNIT)
     (directory / "run").write_text(_script(command, environment))
     (directory / "output").touch()
+    if guest.systemd:
+        _wheels(directory / "wheels")
     with tempfile.TemporaryDirectory() as scratch:
         initramfs = Path(scratch) / "initramfs"
         initramfs.write_bytes(images.initramfs(kernel))
@@ -206,6 +208,12 @@ def boot(
         finally:
             process.kill()
             process.wait()
+
+
+def _wheels(directory: Path) -> None:
+    """The checkout and what it depends on, for the Python that every user may run."""
+    pip = (sys.executable, "-m", "pip", "--python", "/usr/bin/python3", "--quiet")
+    subprocess.run([*pip, "wheel", f"--wheel-dir={directory}", CHECKOUT], check=True)
 
 
 def _tail(file: Path, lines: int = 30) -> str:
