@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from nsexporter import __version__
 from tests.conftest import Need
 
 ROOT = Path(__file__).parents[2]
@@ -113,6 +114,20 @@ def test_the_completion_completes_and_the_man_page_is_clean(built: Path, need: N
         ["groff", "-man", "-Tutf8", "-ww", "-z", str(page)], capture_output=True, text=True
     )
     assert (told.returncode, told.stderr) == (0, "")
+
+
+def test_kubectl_renders_what_there_is(need: Need) -> None:
+    kubectl = shutil.which("kubectl")
+    need("deploy", kubectl is not None, "kubectl is not installed")
+    directory = ROOT / "deploy/kubernetes"
+    told = subprocess.run(
+        [str(kubectl), "kustomize", str(directory)], capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr
+    rendered = {one["kind"]: one for one in yaml.safe_load_all(told.stdout)}
+    assert set(rendered) == {"DaemonSet", "PodMonitor"}
+    (container,) = rendered["DaemonSet"]["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"nsexporter:{__version__}"
 
 
 def test_the_manifests_are_what_kubernetes_takes() -> None:

@@ -12,6 +12,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Need
+from tests.documents import DOCUMENTS, blocks
 from tests.grafana import promql, rules
 
 UNIT_TESTS = Path(__file__).with_name("rules") / "alerts.test.yaml"
@@ -60,11 +61,12 @@ def test_each_alert_says_what_is_wrong_and_where_to_read_on() -> None:
     assert found == []
 
 
-def test_the_queries_of_the_runbooks_are_of_what_is_there() -> None:
+def test_the_queries_of_the_documents_are_of_what_is_there() -> None:
     metrics = rules.recorded(promql.catalogue())
-    text = (rules.ROOT / "docs/runbooks.md").read_text("utf-8")
-    for line in re.findall(r"^    (.*nsexporter_.*)$", text, re.M):
-        promql.result(line.split("  #")[0], metrics)
+    for document in DOCUMENTS:
+        for block in blocks(document, "promql"):
+            for line in block.text.splitlines():
+                promql.result(line.split("  #")[0], metrics)
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)

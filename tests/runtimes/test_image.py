@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import ROOT, command
 from tests.live import lab as cgroups
 from tests.runtimes.rig import Docker, Lab, until
 
-ROOT = Path(__file__).parents[2]
-IMAGE = "localhost/nsexporter:1"
 HOST = (
     "-v", "/proc:/host/proc:ro", "-v", "/sys:/host/sys:ro",
     "-v", "/run:/host/run:ro", "-v", "/var/lib:/host/var/lib:ro",
@@ -79,17 +78,19 @@ def base_tar(directory: Path) -> Path:
     return directory / "base.tar"
 
 
+def typed(lab: Lab, line: str) -> str:
+    """What a command line prints that is typed in the checkout."""
+    return lab.run("sh", "-ec", f"cd {ROOT}; export DOCKER_BUILDKIT=0; {line}")
+
+
 @pytest.fixture(scope="module")
 def image(docker: Docker, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image, from this checkout."""
+    """The image, from this checkout, by the documented command."""
     base = base_tar(tmp_path_factory.mktemp("base"))
-    docker("import", str(base), "localhost/python:1")
-    docker.lab.run(
-        "env", "DOCKER_BUILDKIT=0", "docker", "build", "--quiet", "--network=none",
-        "--build-arg", "BASE=localhost/python:1", "-f", str(ROOT / "deploy/Dockerfile"),
-        "-t", IMAGE, str(ROOT),
-    )  # fmt: skip
-    return IMAGE
+    (name,) = re.findall("^ARG BASE=(.*)$", (ROOT / "deploy/Dockerfile").read_text(), re.M)
+    docker("import", str(base), name)
+    typed(docker.lab, command("deployment.md", "docker build"))
+    return "nsexporter"
 
 
 def scraped(lab: Lab) -> str:
@@ -134,15 +135,13 @@ def test_it_runs_as_nobody_and_sees_every_cgroup_itself_included(
         docker("rm", "-f", own, other)
 
 
-def test_with_three_capabilities_it_knows_names_and_namespaces(
+def test_the_documented_command_knows_names_and_namespaces(
     docker: Docker, lab: Lab, image: str
 ) -> None:
     other = docker.sleep("--name", "other", "--network=none")
-    own = docker(
-        "run", "-d", "--network=host", "--read-only", "--user=0", "--cap-drop=ALL",
-        "--cap-add=DAC_READ_SEARCH", "--cap-add=SYS_PTRACE", "--cap-add=SYSLOG",
-        "--device=/dev/kmsg:/dev/kmsg:r", "--pid=host", *HOST, image,
-    )  # fmt: skip
+    # As systemd has it, and as rslave needs it.
+    lab.run("mount", "--make-rshared", "/")
+    own = typed(lab, command("privileges.md", "docker run"))
     try:
         text = scraped(lab)
         labels = f'cgroup="/docker/{other}",container_id="{other[:12]}",container_name="other"'
