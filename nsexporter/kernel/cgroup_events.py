@@ -26,14 +26,16 @@ _GONE = inotify.IN_DELETE | inotify.IN_MOVED_FROM
 _DIRECTORY = _COME | _GONE | inotify.IN_MODIFY | inotify.IN_ONLYDIR
 _V2_FILES = ("memory.events.local", "memory.events")
 
-MADE, ENTERED, OUT_OF_MEMORY, REMOVED = "made", "entered", "out of memory", "removed"
+MADE, ENTERED, OUT_OF_MEMORY = "made", "entered", "out of memory"
+REMOVED, MISSED = "removed", "missed"  # MISSED: removed before it could be watched
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """What happened in a cgroup, by its path in the hierarchy (bytes not UTF-8 as surrogates).
 
-    `times` is how often it was out of memory, on v1, where its removal tells the same once more.
+    `times` is how often it was out of memory, on v1, where its removal tells the same once more:
+    REMOVED has what was not told before it.
     """
 
     kind: str
@@ -90,21 +92,24 @@ class CgroupEvents:
 
     def read(self, ready: Iterable[int]) -> list[Event]:
         """What the descriptors that `poll` found ready tell, without waiting."""
-        events = []
+        # Directories first: what an eventfd tells of a cgroup that is not yet known to be removed
+        # is no news of its removal.
+        events = list(self._directories())
         for fd in ready:
             watched = self._controls.get(fd)
             if watched is not None and watched.control is not None:
                 times = watched.control.read()
                 if times:
                     events.append(Event(OUT_OF_MEMORY, watched.path, times))
-        return [*events, *self._directories()]
+        return events
 
     def kills(self, cgroup: str) -> tuple[int, int] | None:
         """The inode of a cgroup and its own OOM kills, None where they cannot be read."""
         try:
             directory = os.open(self._base + cgroup, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            return None  # gone, most likely; a pass counts what it cannot read
+        except OSError as error:
+            self._reader.failed("oom", error)
+            return None
         try:
             inode = os.fstat(directory).st_ino
             name = "memory.events.local" if self._v2 else "memory.oom_control"
@@ -134,8 +139,11 @@ class CgroupEvents:
                 yield Event(OUT_OF_MEMORY, watched.path)
             elif event.mask & inotify.IN_ISDIR:
                 name = os.fsdecode(event.name)
-                if event.mask & _GONE and name in watched.children:
-                    yield from self._forget(watched.children.pop(name))
+                if event.mask & _GONE:
+                    if name in watched.children:
+                        yield from self._forget(watched.children.pop(name))
+                    elif self.complete:
+                        yield Event(MISSED, f"{watched.path}/{name}")
                 elif event.mask & _COME:
                     yield from self._fill(watched, name)
             elif event.name in (b"cgroup.procs", b"tasks"):
@@ -148,8 +156,9 @@ class CgroupEvents:
             above, name = stack.pop()
             try:
                 names = [name] if name is not None else _subdirectories(self._base + above.path)
-            except OSError:
-                continue  # gone again
+            except OSError as error:
+                self._reader.failed("oom", error)
+                continue
             for one in names:
                 if one in above.children:
                     continue
@@ -168,8 +177,8 @@ class CgroupEvents:
             watch = self._inotify.add(os.fsencode(place or "/"), _DIRECTORY)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            self._incomplete(str(error))
+        except OSError as error:  # ENOSPC, EACCES, ENAMETOOLONG: it is not watched, and told so
+            self._incomplete(f"{error.strerror}: {place[:80]!r}")
             return None
         watched = self._watches[watch] = _Watched(path, watch, {})
         try:
@@ -179,8 +188,8 @@ class CgroupEvents:
                 self._watch_control(watched)
         except FileNotFoundError:
             pass  # gone again, or without the memory controller
-        except OSError as error:
-            self._incomplete(str(error))
+        except OSError as error:  # EACCES for an ordinary user, EMFILE, ENOSPC: the same
+            self._incomplete(f"{error.strerror}: {place[:80]!r}")
         return watched
 
     def _watch_file(self, watched: _Watched) -> None:
@@ -212,13 +221,12 @@ class CgroupEvents:
             if one.file_watch >= 0:
                 self._inotify.remove(one.file_watch)
                 self._watches.pop(one.file_watch, None)
+            times = 0
             if one.control is not None:
                 times = one.control.read()
-                if times:
-                    yield Event(OUT_OF_MEMORY, one.path, times)
                 del self._controls[one.control.fileno()]
                 one.control.close()
-            yield Event(REMOVED, one.path)
+            yield Event(REMOVED, one.path, times)
 
     def _incomplete(self, why: str) -> None:
         if self.complete:

@@ -46,22 +46,18 @@ def record(raw: bytes) -> Record | None:
 class Kmsg:
     """A reader of the kernel log, from its oldest record on.
 
-    OSError where it may not be read: EPERM with kernel.dmesg_restrict and without CAP_SYSLOG.
-    `lost` counts how often the log was overwritten before it was read.
+    OSError where it may not be read: EPERM with kernel.dmesg_restrict and without CAP_SYSLOG,
+    EACCES for an ordinary user, ENOENT in most containers.
+    `lost` counts how often the log was overwritten before it was read, `caught_up` tells whether
+    all is read that was there at first.
     """
 
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            # Only the first read tells whether reading is allowed on some kernels.
-            os.lseek(self._fd, 0, os.SEEK_SET)
-        except OSError:
-            os.close(self._fd)
-            raise
         self.lost = 0
         # The log's clock is not adjusted as CLOCK_MONOTONIC is: see `epoch`.
         self._boot = time.time() - time.monotonic()
-        self._drained = False
+        self.caught_up = False
 
     def fileno(self) -> int:
         """The descriptor, for poll(2): readable when a record is there."""
@@ -77,7 +73,7 @@ class Kmsg:
             try:
                 raw = os.read(self._fd, _LARGEST)
             except BlockingIOError:
-                self._drained = True
+                self.caught_up = True
                 return
             except BrokenPipeError:  # overwritten; the next read has the oldest that is left
                 self.lost += 1
@@ -92,14 +88,13 @@ class Kmsg:
         """The record's time as seconds since the epoch.
 
         The log's clock (local_clock()) runs some ppm off, seconds after weeks. A record that
-        came since the log was read to its end is new, and shows by how much.
+        came since the log was read to its end is new, and shows by how much; none is of the
+        future.
         """
-        now = time.time()
-        told = self._boot + microseconds / 1e6
-        if self._drained and abs(now - told) > 1:
-            self._boot += now - told
-            return now
-        return told
+        late = time.time() - (self._boot + microseconds / 1e6)
+        if late < 0 or (self.caught_up and late > 1):
+            self._boot += late
+        return self._boot + microseconds / 1e6
 
     def close(self) -> None:
         """Close the log."""

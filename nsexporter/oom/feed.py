@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,10 +14,11 @@ from nsexporter.kernel.cgroupfs import Found
 from nsexporter.kernel.kmsg import Kmsg
 from nsexporter.kernel.oom_report import Reports
 from nsexporter.kernel.procfs import Procfs
-from nsexporter.model import Cgroup, Container, OomAccount, OomKill, OomLedger
-from nsexporter.oom import state
-from nsexporter.oom.ledger import Entry, Ledger
-from nsexporter.storage import write_atomically
+from nsexporter.model import Cgroup, Container, OomKill, OomLedger
+from nsexporter.oom import account
+from nsexporter.oom.entry import Entry
+from nsexporter.oom.ledger import Ledger
+from nsexporter.oom.state import StateFile
 
 log = logging.getLogger("nsexporter.oom")
 
@@ -39,26 +39,22 @@ class Feed:
         self.sources["kmsg"] = self.kmsg is not None
         self._procfs = procfs
         self._lock = threading.RLock()
-        self._ledger = Ledger()
+        self._state = StateFile(settings.state_file, procfs.boot_id())
+        kept = self._state.load()
+        # The sequence is that of the last record that is in the ledger.
+        self._ledger, self._sequence = kept or (Ledger(), -1)
+        self._told = kept is not None  # what was before the start is told in one line
         self._reports = Reports()
-        self._sequence = -1  # of the last record that is in the ledger
         self._lost = 0
         # Processes and where they were seen: by the last pass, and since the one before it.
         self._pids: tuple[Mapping[int, int], Sequence[str]] = {}, ()
         self._recent: dict[int, str] = {}
         self._recent_before: dict[int, str] = {}
-        self._boot_id = procfs.boot_id()
-        self._state_file = _state_file(settings.state_file)
-        self._saved = 0.0
-        self._unsaved = False  # whether the last attempt failed
-        self._save_seconds = 0.0
-        self._told = False  # what was before the start is told in one line
-        self._load()
 
     @property
     def state_file(self) -> Path | None:
         """Where the state is kept, if anywhere."""
-        return self._state_file
+        return self._state.path
 
     def close(self) -> None:
         """Write the state and close the kernel log."""
@@ -72,6 +68,7 @@ class Feed:
         with self._lock:
             if self.kmsg is None:
                 return 0
+            caught_up = self.kmsg.caught_up
             for record in self.kmsg.read():
                 time_ = self.kmsg.epoch(record.microseconds)
                 kill = self._reports.line(record.text, time_)
@@ -79,7 +76,7 @@ class Feed:
                     continue  # in the ledger already, from the state file
                 self._sequence = record.sequence
                 if kill is not None:
-                    cgroup, sure = self._place(kill)
+                    cgroup, sure = self._place(kill, now=caught_up)
                     self._ledger.kill(kill, cgroup, sure=sure, now=time.monotonic())
                     told += 1
             if self.kmsg.lost > self._lost:
@@ -92,10 +89,13 @@ class Feed:
         with self._lock:
             return self._ledger.count(cgroup, instance, value, time.monotonic())
 
-    def suspect(self, cgroup: str) -> None:
-        """A cgroup was out of memory, and gone before its counter could be read."""
+    def suspect(self, cgroup: str, *, sure: bool) -> None:
+        """A cgroup is gone, and its counter could not be read since it was out of memory.
+
+        That was so for certain by its own limit (`sure`), or it is only possible.
+        """
         with self._lock:
-            self._ledger.suspect(cgroup, time.monotonic())
+            self._ledger.suspects.add(cgroup, time.monotonic(), sure=sure)
 
     def remember(self, pids: Iterable[int], cgroup: str) -> None:
         """These processes were seen in a cgroup. Does not wait for a pass."""
@@ -149,58 +149,27 @@ class Feed:
                         cgroup, entry, None if alive is None else cgroups[alive], containers
                     )
             self._tell_news()
-            accounts: dict[str, OomAccount] = {}
-            for cgroup, entry in entries.items():
-                if entry.kills and wanted(cgroup):
-                    _add(accounts, cgroup, entry)
             self.save()
             return OomLedger(
-                accounts=accounts,
+                accounts=account.accounts(entries, wanted),
                 unattributed=self._ledger.unattributed if any(self.sources.values()) else None,
                 sources=dict(self.sources),
             )
 
     def save(self) -> None:
-        """Write the state file, where there is one, and not so often that it costs much."""
+        """Keep the state, where it is kept."""
         with self._lock:
-            if self._state_file is None or not self._follow or not self._boot_id:
-                return
-            started = time.monotonic()
-            if started < self._saved + 20 * self._save_seconds:
-                return
-            text = state.dump(self._ledger, max(0, self._sequence), self._boot_id)
-            try:
-                write_atomically(self._state_file, [text])
-            except OSError as error:
-                if not self._unsaved:
-                    log.error("the state of the OOM ledger cannot be kept: %s", error)
-                self._unsaved = True
-            else:
-                if self._unsaved:
-                    log.info("the state of the OOM ledger is kept again")
-                self._unsaved = False
-            self._saved = time.monotonic()
-            self._save_seconds = self._saved - started
+            if self._follow:
+                self._state.save(self._ledger, max(0, self._sequence))
 
-    def _load(self) -> None:
-        if self._state_file is None:
-            return
-        try:
-            loaded = state.load(self._state_file.read_bytes(), self._boot_id)
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError) as error:
-            log.error("%s is ignored: %s", self._state_file, error)
-            return
-        if loaded is not None:
-            self._ledger, self._sequence = loaded
-            self._told = True
+    def _place(self, kill: OomKill, *, now: bool) -> tuple[str | None, bool]:
+        """The cgroup of a kill's victim, and whether that is certain.
 
-    def _place(self, kill: OomKill) -> tuple[str | None, bool]:
-        """The cgroup of a kill's victim, and whether that is certain."""
+        A kill that is not of `now` has left its PID to others.
+        """
         if kill.task_memcg is not None:
             return kill.task_memcg, True
-        if kill.pid is not None:
+        if kill.pid is not None and now:
             own = self._procfs.memory_cgroup(kill.pid)
             if own is not None:
                 return self._without_deleted(own), True
@@ -273,19 +242,12 @@ class Feed:
 
     def _tell_news(self) -> None:
         news, self._ledger.news = self._ledger.news, []
-        if not self._follow:
-            return
-        named = [(cgroup, kill) for cgroup, kill in news if cgroup is not None or kill.pid]
-        if named and not self._told:
-            log.info("OOM kills of this boot before the start", extra=_kills(len(named)))
-        elif self._told:
-            for cgroup, kill in named:
-                entry = self._ledger.entries.get(cgroup or "", Entry())
-                _tell(cgroup, kill, entry.container)
-        self._told = True
-        if len(named) < len(news):
-            # There may be thousands since boot, and nothing to tell of each.
-            log.warning("OOM kills of which nothing is known", extra=_kills(len(news) - len(named)))
+        if self._follow:
+            if self._told:
+                account.tell(news, self._ledger.entries)
+            else:
+                account.tell_earlier(news)
+            self._told = True
 
 
 def _open_kmsg(path: str) -> Kmsg | None:
@@ -293,63 +255,6 @@ def _open_kmsg(path: str) -> Kmsg | None:
         return None
     try:
         return Kmsg(path)
-    except OSError as error:
+    except OSError as error:  # whatever it is, the counters and notifications are left
         log.warning("OOM kills are counted without the kernel log: %s", error)
         return None
-
-
-def _state_file(setting: str) -> Path | None:
-    """Where the state is kept, if anywhere."""
-    if setting == "auto":
-        # systemd gives directories separated by colons (systemd.exec(5), StateDirectory=).
-        directory = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-        return Path(directory, "oom.json") if directory else None
-    return None if setting == "none" else Path(setting)
-
-
-def _add(accounts: dict[str, OomAccount], cgroup: str, entry: Entry) -> None:
-    """Add an entry's kills to those of the container it lies in, or as an account of its own."""
-    whose = cgroup if entry.container is None else entry.container.cgroup
-    kills, last = dict(entry.kills), entry.last
-    before = accounts.get(whose)
-    if before is not None:
-        for constraint, count in before.kills.items():
-            kills[constraint] = kills.get(constraint, 0) + count
-        last = max(last, before.last, key=lambda kill: kill.time or 0)
-    accounts[whose] = OomAccount(
-        cgroup=whose,
-        container=entry.container,
-        pod_name=entry.pod_name,
-        pod_namespace=entry.pod_namespace,
-        kills=kills,
-        last=last,
-    )
-
-
-def _kills(number: int) -> dict[str, object]:
-    return {"fields": {"kills": number}}
-
-
-def _tell(cgroup: str | None, kill: OomKill, container: Container | None) -> None:
-    """One line in the log for each kill."""
-    fields: dict[str, object] = {
-        "cgroup": cgroup,
-        "container_id": container.label_id if container else None,
-        "container_name": container.name if container else None,
-        "pod_name": container.pod_name if container else None,
-        "pod_namespace": container.pod_namespace if container else None,
-        "constraint": kill.constraint,
-        "time": None if kill.time is None else round(kill.time, 3),
-        "pid": kill.pid,
-        "task": kill.comm,
-        "uid": kill.uid,
-        "oom_memcg": kill.oom_memcg,
-        "group": kill.group,
-        "oom_score_adj": kill.oom_score_adj,
-        **{f"{name.replace('-', '_')}_bytes": size for name, size in kill.sizes.items()},
-    }
-    known = {name: value for name, value in fields.items() if value not in (None, "")}
-    log.warning(
-        "OOM kill" if cgroup is not None else "OOM kill in a cgroup that nothing names",
-        extra={"fields": known},
-    )

@@ -17,36 +17,15 @@ Pure bookkeeping: nothing is read here, and times are passed in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from nsexporter.model import Container, OomKill
+from nsexporter.model import OomKill
+from nsexporter.oom.entry import UNKNOWN, Entry
+from nsexporter.oom.suspects import Line, Suspects
 
 SETTLED = 1.0  # seconds after which nothing more is expected to tell of a kill
 _LATE = 60.0  # seconds for which a log line may still come to a kill that was counted
 _CLOCKS = 0.2  # seconds by which the log's clock may be ahead
-_UNKNOWN = OomKill(time=None, constraint="unknown")
-
-
-@dataclass(slots=True)
-class Entry:
-    """The kills of one cgroup's path, over all cgroups that had it."""
-
-    kills: dict[str, int] = field(default_factory=dict)  # constraint to how many
-    last: OomKill = _UNKNOWN
-    instance: int = 0  # inode of the cgroup that was read last
-    value: int = 0  # its counter
-    read: float = 0.0  # when (monotonic)
-    logged: list[float] = field(default_factory=list)  # arrival of kills no counter has shown
-    held: list[tuple[float, OomKill]] = field(default_factory=list)  # arrival; to be confirmed
-    fresh: int = 0  # kills its counter told, whose details are looked for
-    below: int = 0  # the same, told by its hierarchical counter: in it or below
-    unlogged: list[float] = field(default_factory=list)  # epoch; counted, no line in the log yet
-    unlogged_below: list[float] = field(default_factory=list)
-    gone: float | None = None  # since when the cgroup is not there (epoch)
-    known: bool = False  # whether the next three were looked up
-    container: Container | None = None  # that the cgroup is, or lies in
-    pod_name: str = ""  # of the pod that it is, or lies in
-    pod_namespace: str = ""
 
 
 class Ledger:
@@ -60,9 +39,9 @@ class Ledger:
         # many kills were counted that its hierarchical counter has too.
         self.above: dict[str, tuple[int, int]] = {}
         self.looked = False  # whether a pass has ended: what is found anew happened since
-        self.unplaced: list[tuple[float, OomKill]] = []  # arrival and kill, cgroup not known
+        self.unplaced: list[Line] = []  # whose cgroup is not known
         self.news: list[tuple[str | None, OomKill]] = []  # counted since the caller took them
-        self.suspects: dict[str, float] = {}  # cgroup to when (monotonic)
+        self.suspects = Suspects()
         self._totals: list[tuple[float, int]] = []  # when (monotonic) and what vmstat told
         self.unnamed: list[float] = []  # epoch; counted as unattributed
         self._absent: set[str] = set()
@@ -76,7 +55,7 @@ class Ledger:
         if _late(self.unnamed, kill):
             return
         if cgroup is None:
-            self.unplaced.append((now, kill))
+            self.unplaced.append(Line(now, kill))
             return
         entry = self.entries.setdefault(cgroup, Entry())
         if self._claim(cgroup, entry, kill):
@@ -126,10 +105,6 @@ class Ledger:
             self._confirm(cgroup, entry)
         return rise
 
-    def suspect(self, cgroup: str, now: float) -> None:
-        """A cgroup was told to be out of memory, and is gone before its counter was read."""
-        self.suspects.setdefault(cgroup, now)
-
     def settle(self, total: int | None, living: Set[str], started: float, epoch: float) -> None:
         """End of a pass that began at `started` (monotonic), when all that tells was read.
 
@@ -137,17 +112,14 @@ class Ledger:
         """
         for cgroup, entry in self.entries.items():
             self._close(cgroup, entry, cgroup in living, started, epoch)
+        self._clear(started, epoch)
+        self._place_by_suspects(total, started - SETTLED / 2, epoch)
         missing, when = self._missing(total, started)
-        for cgroup, at in list(self.suspects.items()):
-            known = self.entries.get(cgroup, Entry()).last.time
-            if known is not None and known > epoch - (started - at) - 2 * SETTLED:
-                del self.suspects[cgroup]  # its kill was told of otherwise
-            elif missing and at <= when + SETTLED / 2 and cgroup not in living:
+        for cgroup in self.suspects.sure(when + SETTLED / 2):
+            if missing and cgroup not in living:
                 missing -= 1
                 self.entries.setdefault(cgroup, Entry(gone=epoch)).fresh += 1
                 self._attribute(cgroup, 1)
-                del self.suspects[cgroup]
-            elif at < started - 10 * SETTLED:
                 del self.suspects[cgroup]
         self._name_fresh(epoch)
         self._give_up(missing, total is None, started, epoch)
@@ -164,7 +136,8 @@ class Ledger:
         )
         for number, (since, cgroup) in enumerate(gone):
             kept = self.entries[cgroup]
-            if since < before or not kept.kills or number < len(gone) - most:
+            old = since < before or not kept.kills or number < len(gone) - most
+            if old and not kept.held:
                 del self.entries[cgroup]
 
     def _confirm(self, cgroup: str, entry: Entry) -> None:
@@ -234,11 +207,37 @@ class Ledger:
         for arrival, kill in [one for one in entry.held if one[0] < started]:
             entry.held.remove((arrival, kill))
             if alive:
-                self.unplaced.append((arrival, kill))  # its counter says: not here
+                self.unplaced.append(Line(arrival, kill))  # its counter says: not here
             else:
                 entry.logged.append(started)  # it may have come since the cgroups were listed
                 self._attribute(cgroup, 1)
                 self._book(cgroup, entry, kill)
+
+    def _clear(self, started: float, epoch: float) -> None:
+        """Forget suspects whose kill was told of otherwise, and those of long ago."""
+        for cgroup, one in list(self.suspects.items()):
+            known = self.entries.get(cgroup, Entry()).last.time
+            told = known is not None and known > epoch - (started - one.at) - 2 * SETTLED
+            if told or one.at < started - _LATE:
+                del self.suspects[cgroup]
+
+    def _place_by_suspects(self, total: int | None, until: float, epoch: float) -> None:
+        """Place the lines that tell of more kills than the counters of living cgroups do."""
+        surplus = len(self.unplaced) - sum(
+            entry.fresh + len(entry.unlogged) + len(entry.unlogged_below)
+            for entry in self.entries.values()
+        )
+        if total is not None:
+            surplus = min(surplus, total - self.attributed - self.unattributed)
+        for (line, cgroup), _ in zip(
+            list(self.suspects.pairs(self.unplaced, until)), range(surplus), strict=False
+        ):
+            self.unplaced.remove(line)
+            del self.suspects[cgroup]
+            entry = self.entries.setdefault(cgroup, Entry(gone=epoch))
+            if not self._claim(cgroup, entry, line.kill):
+                self._attribute(cgroup, 1)
+                self._book(cgroup, entry, line.kill)
 
     def _missing(self, total: int | None, started: float) -> tuple[int, float]:
         """How many kills of the host's total, as it was a second ago, are not counted; when."""
@@ -262,9 +261,9 @@ class Ledger:
         constraints = {kill.constraint for _, kill in self.unplaced}
         for cgroup, entry in found:
             while entry.fresh or entry.below:
-                kill = replace(_UNKNOWN, time=epoch if self.looked else None)
+                kill = replace(UNKNOWN, time=epoch if self.looked else None)
                 if self.unplaced:
-                    told = self.unplaced.pop(0)[1]
+                    told = self.unplaced.pop(0).kill
                     if single:
                         kill = told
                     elif len(constraints) == 1:
@@ -276,19 +275,20 @@ class Ledger:
 
     def _give_up(self, missing: int, no_total: bool, started: float, epoch: float) -> None:
         """Count as unattributed what nothing can place any more."""
-        old = [one for one in self.unplaced if one[0] <= started - SETTLED]
+        # Whatever the log held at the start is as old as what the total was then.
+        old = [one for one in self.unplaced if one.at <= started - SETTLED or not self.looked]
         if no_total:
             missing = len(old)
         for number in range(missing):
             if number < len(old):
-                self.news.append((None, old[number][1]))
+                self.news.append((None, old[number].kill))
                 self.unplaced.remove(old[number])
             else:
-                self.news.append((None, _UNKNOWN))
+                self.news.append((None, UNKNOWN))
                 if self.looked:
                     self.unnamed.append(epoch)
         self.unattributed += missing
-        self.unplaced = [one for one in self.unplaced if one[0] > started - _LATE]
+        self.unplaced = [one for one in self.unplaced if one.at > started - _LATE]
         self.unnamed = [time for time in self.unnamed if time > epoch - _LATE]
 
 

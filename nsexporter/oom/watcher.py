@@ -25,6 +25,7 @@ _AT_MOST = 0.5  # seconds for which the counter is looked at
 _TOGETHER = 0.05  # seconds in which the limit of a cgroup tells all those below it
 _MANY = 64  # cgroups told together; a pass looks at all of them faster
 _LOOKS = 1.0  # seconds between two passes that are asked for
+_TWICE = 2  # of them after a kill: one that finds it, one that places what was told of it late
 _CONTAINERS = frozenset({"container", "sandbox"})
 
 
@@ -60,7 +61,7 @@ class Watcher:
         self._due: dict[str, _Due] = {}
         self._told: dict[str, float] = {}  # when a cgroup was told to be out of memory
         self._looked = 0.0
-        self._wanted = False
+        self._looks = 0  # passes that are still to be asked for
         self._thread = threading.Thread(target=self._run, name="oom", daemon=True)
 
     def start(self) -> None:
@@ -76,7 +77,7 @@ class Watcher:
         try:
             # A cgroup may live for some milliseconds only: come before passes and scrapes.
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -10)
-        except OSError as error:
+        except PermissionError as error:
             log.debug("OOM events are watched without priority: %s", error)
         self._listen()
         while True:
@@ -110,7 +111,7 @@ class Watcher:
 
     def _timeout(self) -> float | None:
         times = [one.next for one in self._due.values()]
-        if self._wanted:
+        if self._looks:
             times.append(self._looked + _LOOKS)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
@@ -124,38 +125,50 @@ class Watcher:
         told += self._feed.poll()
         if told:
             self._feed.save()
-            self._wanted = True
+            self._looks = _TWICE
         now = time.monotonic()
-        if self._wanted and now >= self._looked + _LOOKS:
-            self._wanted, self._looked = False, now
+        if self._looks and now >= self._looked + _LOOKS:
+            self._looks, self._looked = self._looks - 1, now
             self._look()
 
     def _take(self, events: CgroupEvents, ready: list[int]) -> int:
         now = time.monotonic()
-        out_of_memory: dict[str, int] = {}
+        out_of_memory: dict[str, None] = {}
         for event in events.read(ready):
             if event.kind == cgroup_events.OUT_OF_MEMORY:
-                out_of_memory[event.cgroup] = out_of_memory.get(event.cgroup, 0) + event.times
+                out_of_memory[event.cgroup] = None
             elif event.kind == cgroup_events.ENTERED:
                 self._remember(events, event.cgroup)
             elif event.kind == cgroup_events.MADE:
                 self._remember(events, event.cgroup)
                 if identify(text_of(event.cgroup)).kind in _CONTAINERS:
-                    self._wanted = True
+                    self._looks = max(self._looks, 1)
+            elif event.kind == cgroup_events.MISSED:
+                self._feed.suspect(text_of(event.cgroup), sure=False)
+            elif event.kind == cgroup_events.REMOVED:
+                self._removed(event)
         if len(out_of_memory) > _MANY:
-            self._wanted = True
+            self._looks = _TWICE
             return 0
         told = 0
         self._told = {c: at for c, at in self._told.items() if at > now - _TOGETHER}
         self._told |= dict.fromkeys(out_of_memory, now)
-        for cgroup, times in out_of_memory.items():
-            told += self._out_of_memory(events, cgroup, times, now)
+        for cgroup in out_of_memory:
+            told += self._out_of_memory(events, cgroup, now)
         return told
+
+    def _removed(self, event: cgroup_events.Event) -> None:
+        """A cgroup is gone: what it was told of then, or before, may have been a kill."""
+        due = self._due.pop(event.cgroup, None)
+        # Of the events that come with it one is that of the removal itself, if it came yet.
+        if due is not None or event.times:
+            sure = (due is not None and due.own) or event.times > 1
+            self._feed.suspect(text_of(event.cgroup), sure=sure)
 
     def _remember(self, events: CgroupEvents, cgroup: str) -> None:
         self._feed.remember(events.pids(cgroup), text_of(cgroup))
 
-    def _out_of_memory(self, events: CgroupEvents, cgroup: str, times: int, now: float) -> int:
+    def _out_of_memory(self, events: CgroupEvents, cgroup: str, now: float) -> int:
         """The notification comes before the kill: look who is there, and again at the counter."""
         due = self._due.get(cgroup)
         if due is None:
@@ -164,10 +177,8 @@ class Watcher:
             return 0  # events of memory.events come by the thousand: look in a while
         kills = events.kills(cgroup)
         if kills is None:
-            # On v1 the removal of a cgroup is told once like this too.
-            if due.own and (times > 1 or cgroup in self._due):
-                self._feed.suspect(text_of(cgroup))
             self._due.pop(cgroup, None)
+            self._feed.suspect(text_of(cgroup), sure=due.own)
             return 0
         self._remember(events, cgroup)
         due.since, due.delay = now, _OFTEN
@@ -191,8 +202,7 @@ class Watcher:
                 continue
             kills = events.kills(cgroup)
             if kills is None:
-                if due.own:
-                    self._feed.suspect(text_of(cgroup))
+                self._feed.suspect(text_of(cgroup), sure=due.own)
                 del self._due[cgroup]
                 continue
             rise = self._feed.count(text_of(cgroup), *kills)

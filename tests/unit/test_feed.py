@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -30,3 +31,19 @@ def test_a_line_read_before_its_pid_was_seen_is_placed_by_the_next_pass(tmp_path
         "/a": {"memcg": 1}
     }
     assert ledger.unattributed == 0
+
+
+def test_a_line_from_before_the_start_is_not_of_the_process_that_has_its_pid_now(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "kmsg"
+    log.write_text(f"3,1,1,-;Out of memory: Killed process {os.getpid()} (x) total-vm:1kB\n")
+    settings = replace(config.load(None, {}).oom, kmsg=str(log), state_file="none")
+    feed = Feed(settings, Procfs(Reader(), "/proc"), follow=False)
+    try:
+        feed.look([], 1, time.monotonic())
+        ledger = feed.publish([], {}, {}, lambda _: True)
+    finally:
+        feed.close()
+    assert ledger.accounts == {}
+    assert ledger.unattributed == 1

@@ -158,11 +158,11 @@ def test_a_group_kill_counts_as_the_kernel_counts_it() -> None:
 
 def test_who_was_out_of_memory_and_is_gone_had_the_kill_that_nobody_else_had() -> None:
     ledger = started()
-    ledger.suspect("/b", 1.0)
+    ledger.suspects.add("/b", 1.0, sure=True)
     settle(ledger, 1, {"/a"}, 1.2)
     settle(ledger, 1, {"/a"}, 2.5)
     assert counts(ledger) == ({"/b": {"unknown": 1}}, 0)
-    ledger.suspect("/c", 3.0)  # no kill is missing
+    ledger.suspects.add("/c", 3.0, sure=True)  # no kill is missing
     settle(ledger, 1, {"/a"}, 5.0)
     settle(ledger, 1, {"/a"}, 7.0)
     assert counts(ledger) == ({"/b": {"unknown": 1}}, 0)
@@ -170,11 +170,77 @@ def test_who_was_out_of_memory_and_is_gone_had_the_kill_that_nobody_else_had() -
 
 def test_a_suspect_whose_kill_was_told_of_does_not_get_that_of_another() -> None:
     ledger = started()
-    ledger.suspect("/b", 1.0)
+    ledger.suspects.add("/b", 1.0, sure=True)
     ledger.kill(replace(KILL, time=1000.9), "/b", sure=True, now=1.0)
     settle(ledger, 2, {"/a"}, 1.2)
     settle(ledger, 2, {"/a"}, 2.5)
     assert counts(ledger) == ({"/b": {"memcg": 1}}, 1)
+
+
+def test_a_line_that_nothing_places_is_of_the_cgroup_that_went_with_it() -> None:
+    ledger = started()
+    ledger.suspects.add("/b", 1.1, sure=False)
+    ledger.suspects.add("/c", 1.0, sure=True)  # certainly out of memory: before one that may be
+    ledger.kill(KILL, None, sure=False, now=1.0)
+    settle(ledger, 1, {"/a"}, 1.2)
+    assert counts(ledger) == ({}, 0)  # another line may still say whose it is
+    settle(ledger, 1, {"/a"}, 2.0)
+    assert counts(ledger) == ({"/c": {"memcg": 1}}, 0)
+    assert ledger.entries["/c"].last == KILL
+    settle(ledger, 1, {"/a"}, 9.0)
+    assert counts(ledger) == ({"/c": {"memcg": 1}}, 0)
+
+
+def test_in_a_storm_that_hides_what_is_missing_lines_find_their_cgroups() -> None:
+    ledger = started()
+    for number in range(1, 31):
+        at = number / 2
+        if number == 4:
+            ledger.suspects.add("/lost", at, sure=True)
+            ledger.kill(KILL, None, sure=False, now=at)
+        else:
+            ledger.kill(replace(KILL, time=1000 + at), f"/c{number}", sure=True, now=at)
+        settle(ledger, number, {"/a"}, at + 0.1)
+    assert ledger.entries["/lost"].kills == {"memcg": 1}
+    assert ledger.attributed == 30
+
+
+def test_of_two_cgroups_that_went_neither_is_blamed_for_a_single_kill() -> None:
+    ledger = started()
+    ledger.suspects.add("/b", 1.0, sure=False)
+    ledger.suspects.add("/c", 1.0, sure=False)
+    ledger.kill(KILL, None, sure=False, now=1.0)
+    settle(ledger, 1, {"/a"}, 2.0)
+    settle(ledger, 1, {"/a"}, 4.0)
+    assert counts(ledger) == ({}, 1)
+
+
+def test_a_line_that_a_living_cgroup_explains_is_not_of_one_that_is_gone() -> None:
+    ledger = started()
+    ledger.suspects.add("/b", 1.0, sure=False)
+    ledger.kill(KILL, None, sure=False, now=1.0)
+    ledger.count("/a", 5, 1, 2.0)
+    settle(ledger, 1, {"/a"}, 2.0)
+    settle(ledger, 1, {"/a"}, 4.0)
+    assert counts(ledger) == ({"/a": {"memcg": 1}}, 0)
+
+
+def test_a_suspect_of_long_before_has_nothing_to_do_with_a_line() -> None:
+    ledger = started()
+    ledger.suspects.add("/b", 1.0, sure=True)
+    ledger.kill(KILL, None, sure=False, now=5.0)
+    settle(ledger, 0, {"/a"}, 5.6)
+    assert counts(ledger) == ({}, 0)
+
+
+def test_lines_from_before_the_start_tell_of_nothing_that_came_after() -> None:
+    ledger = Ledger()
+    ledger.kill(KILL, None, sure=False, now=0.0)
+    settle(ledger, 1, {"/a"}, 0.0)
+    assert counts(ledger) == ({}, 1)
+    settle(ledger, 2, {"/a"}, 1.0)
+    settle(ledger, 2, {"/a"}, 3.0)
+    assert [kill.pid for _, kill in ledger.news] == [KILL.pid, None]
 
 
 def test_the_only_line_without_a_cgroup_tells_of_the_only_kill_without_a_line() -> None:
@@ -210,13 +276,22 @@ def test_cgroups_that_are_gone_are_kept_for_a_while_and_no_more_than_so_many() -
     assert ledger.attributed == 4
 
 
+def test_a_kill_that_waits_for_the_next_pass_outlives_its_cgroup() -> None:
+    ledger = started()
+    ledger.kill(KILL, "/b", sure=False, now=1.1)
+    settle(ledger, 1, {"/a"}, 1.0)  # began before: whether /b is gone is told by the next one
+    ledger.drop(before=0.0, most=10)
+    settle(ledger, 1, {"/a"}, 2.0)
+    assert counts(ledger) == ({"/b": {"memcg": 1}}, 0)
+
+
 def test_a_ledger_comes_back_from_its_state_as_it_was() -> None:
     ledger = started(3)
     ledger.kill(KILL, "/a", sure=True, now=1.0)
     ledger.kill(KILL, "/b", sure=False, now=1.0)
     ledger.kill(KILL, None, sure=False, now=1.0)
     ledger.count_below("/c", 5, 2)
-    ledger.suspect("/d", 1.0)
+    ledger.suspects.add("/d", 1.0, sure=True)
     text = state.dump(ledger, 17, "boot")
     loaded = state.load(text, "boot")
     assert loaded is not None
@@ -225,3 +300,13 @@ def test_a_ledger_comes_back_from_its_state_as_it_was() -> None:
     assert state.dump(restored, 17, "boot") == text
     assert restored.entries == ledger.entries
     assert state.load(text, "another boot") is None
+
+
+def test_a_line_that_comes_after_its_kill_was_counted_is_nobody_elses() -> None:
+    ledger = started()
+    ledger.count("/a", 5, 1, 1.0)
+    settle(ledger, 1, {"/a"}, 1.0)  # counted, and the log has said nothing yet
+    ledger.suspects.add("/b", 1.2, sure=True)
+    ledger.kill(KILL, None, sure=False, now=1.2)
+    settle(ledger, 2, {"/a"}, 2.0)  # of the other kill in the total nothing was told yet
+    assert counts(ledger) == ({"/a": {"unknown": 1}}, 0)

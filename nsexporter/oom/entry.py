@@ -1,0 +1,32 @@
+"""What the ledger knows of one cgroup's path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from nsexporter.model import Container, OomKill
+
+UNKNOWN = OomKill(time=None, constraint="unknown")
+"""A kill of which no line of the log told."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """The kills of one cgroup's path, over all cgroups that had it."""
+
+    kills: dict[str, int] = field(default_factory=dict)  # constraint to how many
+    last: OomKill = UNKNOWN
+    instance: int = 0  # inode of the cgroup that was read last
+    value: int = 0  # its counter
+    read: float = 0.0  # when (monotonic)
+    logged: list[float] = field(default_factory=list)  # arrival of kills no counter has shown
+    held: list[tuple[float, OomKill]] = field(default_factory=list)  # arrival; to be confirmed
+    fresh: int = 0  # kills its counter told, whose details are looked for
+    below: int = 0  # the same, told by its hierarchical counter: in it or below
+    unlogged: list[float] = field(default_factory=list)  # epoch; counted, no line in the log yet
+    unlogged_below: list[float] = field(default_factory=list)
+    gone: float | None = None  # since when the cgroup is not there (epoch)
+    known: bool = False  # whether the next three were looked up
+    container: Container | None = None  # that the cgroup is, or lies in
+    pod_name: str = ""  # of the pod that it is, or lies in
+    pod_namespace: str = ""
