@@ -32,7 +32,7 @@ CAPABILITIES: tuple[Capability, ...] = (
     Capability(
         name="ns_read",
         meaning="Namespaces of other users' processes are not read.",
-        mend="grant CAP_SYS_PTRACE",
+        mend="grant CAP_SYS_PTRACE, and in a container leave out AppArmor's profile",
         holds=lambda snapshot: bool(snapshot.processes) and not snapshot.unread_processes,
     ),
     Capability(

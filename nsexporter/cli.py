@@ -7,7 +7,7 @@ import logging
 import resource
 import sys
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from nsexporter import __version__, logs
 from nsexporter import config as configuration
@@ -42,9 +42,17 @@ COMMANDS: dict[str, Command] = {
 }
 
 
-def parser() -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """One whose errors are a line, as those of the settings are, without a page of flags."""
+
+    def error(self, message: str) -> NoReturn:
+        """Tell it and exit with status 2."""
+        self.exit(2, f"nsexporter: {message} (try {self.prog} --help)\n")
+
+
+def parser() -> Parser:
     """The command line."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="nsexporter",
         parents=[_flags()],
         description="Prometheus exporter for the memory of every cgroup and the sharing of every"
@@ -65,9 +73,9 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _flags(without: Collection[str] = ()) -> argparse.ArgumentParser:
+def _flags(without: Collection[str] = ()) -> Parser:
     """The flags of the settings, but for those of some sections."""
-    flags = argparse.ArgumentParser(add_help=False)
+    flags = Parser(add_help=False)
     flags.add_argument(
         "--config.file",
         dest="config_file",

@@ -53,6 +53,14 @@ class Entry:
     v2: str = ""
     since: str = ""
 
+    @property
+    def facts(self) -> list[str]:
+        """Its sources and the kernel that first has them, in words."""
+        told = [("v1: ", self.v1), ("v2: ", self.v2), ("since Linux ", self.since)]
+        if self.v1 == self.v2:
+            told[:2] = [("from ", self.v1)]
+        return [f"{lead}{text}" for lead, text in told if text]
+
     def as_json(self) -> dict[str, object]:
         """The same as JSON has it; what is empty is left out."""
         return {

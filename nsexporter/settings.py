@@ -189,6 +189,7 @@ class Schema:
 
         A flag that is not given leaves no attribute.
         """
+        settings = parser.add_argument_group("settings")
         for row in self.rows:
             if row.flag is None or row.key.partition(".")[0] in without:
                 continue
@@ -200,7 +201,7 @@ class Schema:
                 options["metavar"] = row.key.rpartition(".")[2].upper()
             default = "none" if row.default is None else row.hint(flag=True)
             help_text = f"{row.why} Default: {default}."
-            parser.add_argument(row.flag, help=help_text.replace("%", "%%"), **options)
+            settings.add_argument(row.flag, help=help_text.replace("%", "%%"), **options)
 
     def overrides(self, namespace: argparse.Namespace) -> dict[str, object]:
         """Dotted key → parsed value, of the flags given; a ConfigError names the flag."""

@@ -8,7 +8,7 @@ import math
 import re
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from nsexporter import terminal
@@ -88,7 +88,13 @@ def _text(told: Explanation, directory: str, out: Terminal) -> Iterator[str]:
     yield from out.table(columns, [_step(step, high) for step in told.steps])
     yield from ("", out.paint("What will happen when it grows", terminal.BOLD))
     for sentence in told.outlook:
-        yield from _wrapped(short(sentence), out, "- ")
+        yield from textwrap.wrap(
+            printable(short(sentence)),
+            out.width or 80,
+            initial_indent="- ",
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        )
     yield from ("", out.paint("OOM kills in it and below", terminal.BOLD))
     if told.killed:
         yield from out.table(oom.COLUMNS, map(oom.row, told.killed))
@@ -117,7 +123,7 @@ def _head(told: Explanation, directory: str, out: Terminal) -> Iterator[str]:
         ("processes", str(told.processes)),
     ):
         if text:
-            yield from _wrapped(f"{name:<10}{text}", out, "", " " * 10)
+            yield printable(f"{name:<10}{text}")  # not wrapped: a path is to be copied
 
 
 def _step(step: Step, high: bool) -> list[Cell | str]:
@@ -140,7 +146,7 @@ def _place(place: Place) -> list[Cell | str]:
 def _figure(figure: Figure) -> list[Cell | str]:
     name = figure.name.removeprefix("nsexporter_cgroup_").removeprefix("memory_")
     family = name.partition(" ")[0].removesuffix("_total")
-    if family.endswith("_bytes"):
+    if family.endswith("_bytes") or figure.value == math.inf:
         return [size(figure.value), name, figure.source]
     return [f"{figure.value:.3f}".rstrip("0").rstrip("."), name, figure.source]
 
@@ -152,16 +158,6 @@ def short(text: str) -> str:
     '/docker/0123456789ab…'
     """
     return _LONG_ID.sub(r"\1…", text)
-
-
-def _wrapped(text: str, out: Terminal, first: str, rest: str | None = None) -> Sequence[str]:
-    return textwrap.wrap(
-        printable(text),
-        out.width or 80,
-        initial_indent=first,
-        subsequent_indent=" " * len(first) if rest is None else rest,
-        break_on_hyphens=False,
-    )
 
 
 def as_json(told: Explanation) -> dict[str, object]:

@@ -19,8 +19,8 @@ _COLUMNS = (
     Column(title="NS"),
     Column(title="TYPE"),
     Column(title="PROCS", right=True),
-    Column(title="SCOPE", spare=True),
-    Column(title="HELD BY", spare=True),
+    Column(title="SCOPE"),
+    Column(title="HELD BY"),
     Column(title="PATH", flexible=True, rare=True),
     Column(title="CONTAINERS"),  # never cut: it is what is asked for
 )
@@ -58,8 +58,8 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
         lines = terminal.Terminal.of(sys.stdout).table(_COLUMNS, map(_row, found))
         if snapshot.unread_processes:
             lines.append(
-                f"{snapshot.unread_processes} processes are not shown: their namespaces may not"
-                " be read (CAP_SYS_PTRACE)"
+                f"Not shown are processes whose namespaces may not be read:"
+                f" {snapshot.unread_processes} (nsexporter doctor tells what would mend it)."
             )
     return 0 if terminal.write(lines) else 1
 

@@ -42,15 +42,6 @@ def _lines(entry: Entry, out: terminal.Terminal) -> list[str]:
     width = min(out.width or 100, 100)
     labels = f"{{{', '.join(entry.labels)}}}" if entry.labels else ""
     lines = [f"{out.paint(entry.name, terminal.BOLD)} {entry.type} {labels}".rstrip()]
-    facts = [
-        ("", entry.help),
-        ("v1: ", entry.v1),
-        ("v2: ", entry.v2),
-        ("since Linux ", entry.since),
-    ]
-    for lead, text in facts:
-        if text:
-            lines += textwrap.wrap(
-                lead + text, width, initial_indent="    ", subsequent_indent="    "
-            )
+    for text in (entry.help, *entry.facts):
+        lines += textwrap.wrap(text, width, initial_indent="    ", subsequent_indent="    ")
     return [*lines, ""]

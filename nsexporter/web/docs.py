@@ -37,7 +37,5 @@ def _entry(entry: Entry) -> Iterable[str]:
         f'<dt id="{entry.name}"><a href="#{entry.name}">{entry.name}</a>'
         f" <span class=mute>{entry.type}{labels}</span></dt>\n<dd>{escape(entry.help)}</dd>\n"
     )
-    facts = (("v1: ", entry.v1), ("v2: ", entry.v2), ("since Linux ", entry.since))
-    told = "; ".join(f"{name}{escape(fact)}" for name, fact in facts if fact)
-    if told:
-        yield f"<dd class=mute>{told}</dd>\n"
+    if entry.facts:
+        yield f"<dd class=mute>{escape('; '.join(entry.facts))}</dd>\n"

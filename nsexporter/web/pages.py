@@ -170,8 +170,18 @@ def _map(members: Sequence[Member], host: Mapping[str, int]) -> Iterable[str]:
             cells.append(f'<td class="ns {colour}" title="{told}">{shown}</td>')
         return f"<tr><th scope=row>{clip(title(member.container))}</th>{''.join(cells)}</tr>\n"
 
+    many = len(letters)
+
+    def sharing(member: Member) -> list[int]:
+        """Who shares the network, or else something, stands together; who shares nothing, last."""
+        return [
+            min((letters.get((kind, i), many) for i in member.inodes.get(kind, ())), default=many)
+            for kind in ("net", *NS_TYPES)
+        ]
+
     head = ("Container", *(f"|{ns_type}" for ns_type in NS_TYPES))
-    yield from table("namespaces", "Which namespaces containers share", head, map(row, members))
+    rows = map(row, sorted(members, key=sharing))
+    yield from table("namespaces", "Which namespaces containers share", head, rows)
     yield "</section>\n"
 
 

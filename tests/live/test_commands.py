@@ -243,6 +243,13 @@ def test_check_config_tells_right_from_wrong(tmp_path: Path) -> None:
     assert "log.level" in ended.stderr and ended.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("arguments", [["pss"], ["ps", "--watch", "0"], ["--no-such-flag"]])
+def test_what_is_mistyped_is_told_in_a_line(arguments: list[str]) -> None:
+    ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("nsexporter: ") and ended.stderr.count("\n") == 1
+
+
 def test_metrics_explains_one() -> None:
     text = run("metrics", "headroom", "memory")
     assert text.startswith("nsexporter_cgroup_memory_headroom_bytes gauge {cgroup,")

@@ -148,14 +148,23 @@ def test_equal_namespaces_have_equal_letters_and_the_hosts_is_told() -> None:
     members = [
         Member(container=container(1, "a"), inodes={"net": (7,), "pid": (8,)}),
         Member(container=container(2, "b"), inodes={"net": (7,), "pid": (9,)}),
-        Member(container=container(3, "c"), inodes={"net": (1,)}),
-        Member(container=container(4, "d"), inodes={"net": (1, 7)}),
+        Member(container=container(3, "c"), inodes={"net": (1, 7)}),
+        Member(container=container(4, "d"), inodes={"net": (1,)}),
     ]
     rows = shown(status([], members)).rows
     assert rows[0] == ["Container", *NS_TYPES]
     column = rows[0].index("net")
-    assert [row[column] for row in rows[1:]] == ["A", "A", "host", "host, A"]
+    assert [row[column] for row in rows[1:]] == ["A", "A", "host, A", "host"]
     assert [row[rows[0].index("pid")] for row in rows[1:]] == ["own", "own", "-", "-"]
+
+
+def test_who_shares_stands_together_and_who_shares_nothing_last() -> None:
+    members = [
+        Member(container=container(i, f"c{i}"), inodes={"net": (inode,)})
+        for i, inode in enumerate([7, 8, 9, 7, 8, 10])
+    ]
+    rows = shown(status([], members)).rows
+    assert [row[0] for row in rows[1:]] == ["c0", "c3", "c1", "c4", "c2", "c5"]
 
 
 def test_hostile_names_are_text_and_do_not_turn_the_line() -> None:
