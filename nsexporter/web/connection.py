@@ -102,6 +102,8 @@ class Connection:
         self, context: ssl.SSLContext, check: Callable[[ssl.SSLSocket], None]
     ) -> Generator[Wait, Response | None, None]:
         self._enter("handshake", self._limits.handshake)
+        # The client speaks first: one that says nothing is not worth 40 kB of OpenSSL's.
+        yield READ
         secured = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.socket = secured
         while True:
