@@ -84,7 +84,10 @@ GUESTS = {
             cgroup="v2",
             systemd=True,
             requires="v2,systemd",
-            tests=("tests/systemd",),
+            tests=(
+                "tests/systemd",
+                *(f"tests/live/test_{name}.py" for name in ("namespaces", "oom", "v2")),
+            ),
         ),
         Guest(name="hybrid", suite="bookworm", cgroup="hybrid", tests=_MAIN),
         Guest(name="v1", suite="bookworm", cgroup="v1", tests=_MAIN),

@@ -28,6 +28,9 @@ CLONE = dict(
 )
 """CLONE_NEW* by type (unshare(2))."""
 
+# Of a namespace that only processes of these tests are in, which systemd may run as a unit.
+SCOPE = "service" if ".service\n" in Path("/proc/self/cgroup").read_text() else "other"
+
 _SCRIPT = """
 import ctypes, os, signal, sys, threading
 libc = ctypes.CDLL(None, use_errno=True)

@@ -27,7 +27,7 @@ from nsexporter.model import NS_TYPES
 from nsexporter.namespaces import Namespaces
 from tests.conftest import Need
 from tests.live import lab
-from tests.live.nslab import CLONE, actor, asked, child, info, inode, link, value
+from tests.live.nslab import CLONE, SCOPE, actor, asked, child, info, inode, link, value
 from tests.samples import of, scrape
 
 FLAGS = {
@@ -177,10 +177,7 @@ def test_every_type_together_is_what_the_kernel_says(collector: Collector) -> No
         for ns_type in NS_TYPES:
             wanted = asked(f"/proc/{children[0]}/ns/{ns_type}")
             made = int(wanted["ns_inode"])
-            assert info(samples, ns_type, made) == wanted | {
-                "held_by": "process",
-                "scope": "other",
-            }
+            assert info(samples, ns_type, made) == wanted | {"held_by": "process", "scope": SCOPE}
             assert value(samples, "namespace_processes", ns_type, made) == (
                 1 if ns_type in ("pid", "time") else 2
             )
@@ -214,7 +211,7 @@ def test_a_thread_in_another_namespace(need: Need) -> None:
         made = link(f"/proc/{one.pid}/task/{thread}/ns/net")
         samples = scrape(collector)
         wanted = asked(f"/proc/{one.pid}/task/{thread}/ns/net")
-        assert info(samples, "net", made) == wanted | {"held_by": "process", "scope": "other"}
+        assert info(samples, "net", made) == wanted | {"held_by": "process", "scope": SCOPE}
         assert value(samples, "namespace_threads", "net", made) == 1
         assert value(samples, "namespace_processes", "net", made) == 0
         assert value(samples, "namespace_without_process_since_timestamp_seconds", "net", made) is (
