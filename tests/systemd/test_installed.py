@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -79,13 +80,25 @@ def test_a_connection_starts_it_where_it_does_not_run(installed: Installed) -> N
     assert shown(SERVICE, "ActiveState")["ActiveState"] == "active"
 
 
-def test_the_manager_ends_it_when_it_hangs_and_starts_it_again(installed: Installed) -> None:
+@contextlib.contextmanager
+def edited(text: str) -> Iterator[None]:
+    """The service with more in its section, as systemctl edit writes it."""
     place = Path(f"/run/systemd/system/{SERVICE}.d")
     place.mkdir()
-    (place / "watchdog.conf").write_text("[Service]\nWatchdogSec=6s\nRestartSec=0\n")
+    (place / "override.conf").write_text(f"[Service]\n{text}\n")
     run("systemctl", "daemon-reload")
     run("systemctl", "restart", SERVICE)
     try:
+        yield
+    finally:
+        (place / "override.conf").unlink()
+        place.rmdir()
+        run("systemctl", "daemon-reload")
+        run("systemctl", "restart", SERVICE)
+
+
+def test_the_manager_ends_it_when_it_hangs_and_starts_it_again(installed: Installed) -> None:
+    with edited("WatchdogSec=6s\nRestartSec=0"):
         installed.scrape()
         pid = main_pid()
         told = "WatchdogTimestampMonotonic"
@@ -97,19 +110,25 @@ def test_the_manager_ends_it_when_it_hangs_and_starts_it_again(installed: Instal
         assert until(lambda: main_pid() not in (0, pid))
         assert of(installed.scrape(), "nsexporter_up") == 1
         assert int(shown(SERVICE, "NRestarts")["NRestarts"]) == 1
-    finally:
-        (place / "watchdog.conf").unlink()
-        place.rmdir()
-        run("systemctl", "daemon-reload")
-        run("systemctl", "restart", SERVICE)
 
 
-def test_a_reload_is_told_and_ends(installed: Installed) -> None:
-    pid = main_pid()
-    run("systemctl", "reload", SERVICE)
-    assert until(lambda: shown(SERVICE, "ActiveState")["ActiveState"] == "active")
-    assert of(installed.scrape(), "nsexporter_config_last_reload_successful") == 1
-    assert main_pid() == pid
+def test_a_reload_is_told_and_takes_the_new_settings(installed: Installed) -> None:
+    file = Path("/etc/nsexporter/config.yaml")
+    file.write_text("collectors: {namespaces: true}\n")
+    program = "/opt/nsexporter/bin/nsexporter"
+    flag = "--config.file=${CONFIGURATION_DIRECTORY}/config.yaml"  # as the unit advises
+    with edited(f"ExecStart=\nExecStart={program} {flag}"):
+        pid = main_pid()
+        net = {"ns_type": "net"}
+        assert of(installed.scrape(), "nsexporter_namespaces", **net)
+        file.write_text("collectors: {namespaces: false}\n")
+        run("systemctl", "reload", SERVICE)
+        assert until(lambda: shown(SERVICE, "ActiveState")["ActiveState"] == "active")
+        samples = installed.scrape()
+        assert of(samples, "nsexporter_config_last_reload_successful") == 1
+        assert of(samples, "nsexporter_namespaces", **net) is None
+        assert main_pid() == pid
+    file.unlink()
 
 
 def test_its_exposure_is_at_most_2_of_10_as_the_manager_has_it(installed: Installed) -> None:
@@ -152,10 +171,10 @@ def test_jumps_of_the_clock_lose_no_pass_and_count_no_time(
         last = now
     clock(86400)
     with lab.tree(Path("/sys/fs/cgroup")) as top:
-        (top / "memory.max").write_text(str(16 * MB))
-        lab.kill_by_limit(top)
-        last_kill = "nsexporter_oom_last_kill_timestamp_seconds"
-        assert until(lambda: value(installed.scrape(), last_kill, f"/{top.name}"))
-        killed_at = value(installed.scrape(), last_kill, f"/{top.name}")
+        (top / "box").mkdir()
+        (top / "box/memory.max").write_text(str(16 * MB))
+        lab.kill_by_limit(top / "box")
+        last_kill, box = "nsexporter_oom_last_kill_timestamp_seconds", f"/{top.name}/box"
+        killed_at = until(lambda: value(installed.scrape(), last_kill, box))
         assert killed_at is not None and abs(killed_at - time.time()) < 60
     assert main_pid() == pid
