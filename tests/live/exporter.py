@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 COMMAND = [sys.executable, "-m", "nsexporter"]
@@ -35,10 +35,12 @@ class Exporter:
 
 
 @contextmanager
-def running(*flags: str) -> Iterator[Exporter]:
-    """An exporter on a port of its own, killed at the end."""
+def running(*flags: str, by: Sequence[str] = ()) -> Iterator[Exporter]:
+    """An exporter on a port of its own, run by a command that execs it, killed at the end."""
     process = subprocess.Popen(
-        [*COMMAND, "--web.listen-address=127.0.0.1:0", *flags], stderr=subprocess.PIPE, text=True
+        [*by, *COMMAND, "--web.listen-address=127.0.0.1:0", *flags],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     stderr = process.stderr
     assert stderr is not None

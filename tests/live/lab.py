@@ -110,6 +110,27 @@ def remove(top: Path) -> None:
                 time.sleep(0.01)
 
 
+_ALONE = """
+echo $$ >"$1/cgroup.procs"
+exec unshare --cgroup --mount sh -euc '
+mkdir "$1/exporter"
+echo $$ >"$1/exporter/cgroup.procs"
+umount -l "$2"
+case $3 in
+v1) mount -t cgroup -o memory cgroup "$2" ;;
+v2) mount -t cgroup2 -o nsdelegate,memory_recursiveprot cgroup2 "$2"
+    echo +memory >"$2/cgroup.subtree_control" ;;
+esac
+shift 3
+exec "$@"' sh "$@"
+"""
+
+
+def alone(cgroup: Path) -> tuple[str, ...]:
+    """What a program is run by for which an empty cgroup is the root: it sees nobody else's."""
+    return ("sh", "-euc", _ALONE, "sh", str(cgroup), str(memory_root()), version())
+
+
 @contextlib.contextmanager
 def process(
     cgroup: Path | None, *command: str, unshare: tuple[str, ...] = (), becomes: str = ""
