@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import resource
 import sys
@@ -96,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         config = configuration.load(path, overrides)
         logs.configure(config.log.level, config.log.format)
         raise_descriptor_limit()
+        keep_little_memory()
         if arguments.command is not None:
             return COMMANDS[arguments.command].run(config, arguments)
         return serve(config, path, overrides)
@@ -113,3 +115,11 @@ def raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:
         log.debug("RLIMIT_NOFILE stays: %s", error)
+
+
+def keep_little_memory() -> None:
+    """One arena of glibc for all threads, which the GIL lets in one by one; given back soon."""
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(-8, 1)  # M_ARENA_MAX
+        libc.mallopt(-1, 128 << 10)  # M_TRIM_THRESHOLD; without it the threshold grows
