@@ -32,6 +32,15 @@ test: $(BIN)/pytest ## unit, golden, property and live tests; what cannot run he
 test-%: $(BIN)/playwright ## one of the heavier suites below tests/ (test-runtimes, test-kernels, …)
 	$(BIN)/python -m pytest tests/$* $(ARGS)
 
+SUITES = unit golden property live web browser deploy grafana kernels runtimes soak
+FULL = NSEXPORTER_SOAK_KILLS=500 NSEXPORTER_STORM_KILLS=500 NSEXPORTER_SOAK_SECONDS=600
+test-all: $(BIN)/playwright ## every suite in full size, before a release; writes docs/tested-on.md
+	rm -rf build/tested
+	-for suite in $(SUITES); do \
+		$(FULL) $(BIN)/python -m pytest tests/$$suite --junitxml=build/tested/$$suite.xml $(ARGS); \
+	done
+	$(BIN)/python -m tests.tested_on build/tested/*.xml >docs/tested-on.md
+
 check: $(BIN)/ruff ## lint, types, generated documents
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -91,4 +100,4 @@ share: $(BIN)/nsexporter ## man page and shell completion from the command line'
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help run test check golden docs bench bench-compare dist zipapp share clean
+.PHONY: help run test test-all check golden docs bench bench-compare dist zipapp share clean

@@ -26,5 +26,5 @@ def read(text: str) -> Samples:
     }
 
 
-def of(samples: Samples, name: str, **labels: str) -> float | None:
+def of(samples: Samples, name: str, /, **labels: str) -> float | None:
     return samples.get((name, frozenset(labels.items())))

@@ -26,7 +26,7 @@ def main() -> int:
     guest = guests.GUESTS[options.guest]
     with tempfile.TemporaryDirectory() as directory:
         try:
-            with guests.boot(guest, command, Path(directory), guests.required(guest)) as run:
+            with guests.boot(guest, command, Path(directory), guests.environment(guest)) as run:
                 for chunk in run.output():
                     sys.stdout.buffer.write(chunk)
                     sys.stdout.buffer.flush()

@@ -78,7 +78,7 @@ class Fleet:
         command = guests.test_command(self._selected[guest])
         try:
             return self._stack.enter_context(
-                guests.boot(guest, command, directory, guests.required(guest))
+                guests.boot(guest, command, directory, guests.environment(guest))
             )
         except guests.GuestError as error:
             return error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import capture
+from tests import capture, tested_on
 from tests.kernels.guests import SHARE
 
 
@@ -72,6 +73,7 @@ def kernel_log() -> bytes:
 
 
 def main(ids: list[str]) -> int:
+    (SHARE / "where").write_text(json.dumps(dataclasses.asdict(tested_on.here())))
     arguments = ["-p", "no:cacheprovider", "-v", "--durations=15", *ids]
     status = pytest.main(arguments, plugins=[Reports(SHARE)])
     (SHARE / "kmsg").write_bytes(kernel_log())

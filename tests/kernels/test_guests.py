@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +12,9 @@ from tests.kernels.conftest import Fleet
 from tests.kernels.guests import Guest
 
 
-def test_in_a_guest(fleet: Fleet, guest: Guest, inner: str) -> None:
+def test_in_a_guest(
+    fleet: Fleet, guest: Guest, inner: str, record_property: Callable[[str, object], None]
+) -> None:
     run = fleet.run(guest)
     while True:
         ended = not run.running()
@@ -21,6 +24,7 @@ def test_in_a_guest(fleet: Fleet, guest: Guest, inner: str) -> None:
         time.sleep(0.2)
     if report is None:
         pytest.fail(f"{guest.name} ended without it:\n{run.tail()}\n{run.console()}", pytrace=False)
+    record_property("where", (run.share / "where").read_text())
     if report["outcome"] == "skipped":
         pytest.skip(report["text"])
     if report["outcome"] == "failed":

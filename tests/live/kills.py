@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.live import lab
 from tests.live.exporter import Exporter
 from tests.samples import Samples
+from tests.waiting import deadline, until
 
 _KILLS = "nsexporter_oom_kills_total"
 
@@ -64,10 +65,7 @@ def vmstat() -> int:
 
 def scrape(exporter: Exporter) -> Samples:
     """What the exporter tells now, once it does."""
-    deadline = time.monotonic() + 30
-    while exporter.get("/-/ready")[0] != 200:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert until(lambda: exporter.get("/-/ready")[0] == 200, 30)
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(exporter.get()[2].decode())
@@ -94,7 +92,7 @@ def wait_for(
     exporter: Exporter, holds: Callable[[Samples], bool], seconds: float = 15.0
 ) -> Samples:
     """What the exporter tells as soon as that holds; the last of it where it never does."""
-    deadline = time.monotonic() + seconds
-    while not holds(samples := scrape(exporter)) and time.monotonic() < deadline:
+    end = deadline(seconds)
+    while not holds(samples := scrape(exporter)) and time.monotonic() < end:
         time.sleep(0.2)
     return samples

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from nsexporter.catalogue import METRICS
 from nsexporter.collector import Collector
 from tests.conftest import Need
 from tests.live import lab
@@ -168,6 +170,15 @@ def dying(parent: Path) -> Iterator[None]:
         yield
     finally:
         kept.unlink()
+
+
+def test_every_row_that_one_file_tells_is_compared() -> None:
+    """Below; but for memory.pressure, which has a test of its own, and the count of processes."""
+    told = {series.v2.text for row in METRICS for series in row.series if series.v2 is not None}
+    one_file = re.compile(r"(memory|pids|cgroup)\.[a-z_.]+( [a-z_]+)?")
+    assert {text for text in told if one_file.fullmatch(text)} - {*FILES.values()} == {
+        "cgroup.procs"
+    }
 
 
 def test_every_v2_figure_is_the_file_that_the_documents_name(
