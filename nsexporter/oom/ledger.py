@@ -208,7 +208,7 @@ class Ledger:
             entry.held.remove((arrival, kill))
             if alive:
                 self.unplaced.append(Line(arrival, kill))  # its counter says: not here
-            else:
+            elif not self._claim(cgroup, entry, kill):  # no counter above it told meanwhile
                 entry.logged.append(started)  # it may have come since the cgroups were listed
                 self._attribute(cgroup, 1)
                 self._book(cgroup, entry, kill)

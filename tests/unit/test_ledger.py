@@ -86,6 +86,15 @@ def test_a_remembered_pid_needs_the_counter_or_a_cgroup_that_is_gone() -> None:
     assert counts(ledger) == ({"/a": {"memcg": 1}, "/b": {"memcg": 1}}, 0)
 
 
+def test_a_remembered_pid_whose_cgroup_is_gone_is_what_a_counter_above_told() -> None:
+    ledger = started()
+    ledger.kill(KILL, "/a/b", sure=False, now=1.0)
+    assert ledger.count_below("/a", 5, 1) == 1
+    settle(ledger, 1, {"/a"}, 2.0)
+    assert counts(ledger) == ({"/a/b": {"memcg": 1}}, 0)
+    assert ledger.count_below("/a", 5, 1) == 0
+
+
 def test_a_cgroup_made_after_the_listing_is_not_counted_twice() -> None:
     ledger = started()
     ledger.kill(KILL, "/new", sure=False, now=1.0)
