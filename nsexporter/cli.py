@@ -90,9 +90,9 @@ def _flags(without: Collection[str] = ()) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 well, 1 failed, 2 a setting is wrong, 130 interrupted (Ctrl-C)."""
-    arguments = parser().parse_args(argv)
-    path = getattr(arguments, "config_file", None)
     try:
+        arguments = parser().parse_args(argv)
+        path = getattr(arguments, "config_file", None)
         overrides = configuration.overrides(arguments)
         config = configuration.load(path, overrides)
         logs.configure(config.log.level, config.log.format)
