@@ -60,6 +60,7 @@ class Case:
 
     where: Where
     module: str
+    name: str
     outcome: str
     day: str
 
@@ -78,11 +79,12 @@ def cases(report: str, ours: Where) -> Iterator[Case]:
         for case in suite.iter("testcase"):
             told = {one.get("name"): one.get("value", "") for one in case.iter("property")}
             where = Where(**json.loads(told["where"])) if "where" in told else ours
-            found = _INNER.match(case.get("name", ""))
+            name = case.get("name", "")
+            found = _INNER.match(name)
             module = found[1].replace("/", ".") if found else case.get("classname", "")
             outcomes = {"error": "failed", "failure": "failed", "skipped": "skipped"}
             outcome = next((outcomes[one.tag] for one in case if one.tag in outcomes), "passed")
-            yield Case(where, module, outcome, day)
+            yield Case(where, module, name, outcome, day)
 
 
 def version(command: tuple[str, ...]) -> str:
@@ -100,6 +102,11 @@ def runtimes(module: str) -> str:
     """The runtimes that a module is about, with their versions."""
     subject = module.rpartition(".test_")[2]
     return ", ".join(filter(None, map(version, VERSIONS.get(subject, ()))))
+
+
+def last(ran: Iterable[Case]) -> list[Case]:
+    """The last result of each test on each host."""
+    return list({(case.where, case.module, case.name): case for case in ran}.values())
 
 
 def document(ran: Iterable[Case]) -> str:
@@ -122,7 +129,7 @@ def document(ran: Iterable[Case]) -> str:
 
 def main(files: list[str]) -> int:
     ours = here()
-    ran = [case for file in files for case in cases(Path(file).read_text(), ours)]
+    ran = last(case for file in files for case in cases(Path(file).read_text(), ours))
     sys.stdout.write(document(ran))
     return any(case.outcome == "failed" for case in ran)
 
