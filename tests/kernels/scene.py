@@ -54,7 +54,7 @@ def make(path: Path, **limits: int) -> Path:
 def main() -> None:
     root = lab.memory_root()
     assert root is not None
-    namespaces = ("--net", "--ipc", "--uts", "--pid", "--fork", "--mount")
+    namespaces = ("--net", "--ipc", "--uts", "--mount")
     with contextlib.ExitStack() as stack:
         db = make(root / "docker" / identifier("db"), max=128 * MB)
         server = stack.enter_context(lab.process(db, unshare=namespaces))

@@ -187,8 +187,10 @@ def test_a_thread_that_cannot_be_had_costs_names_only_and_they_come_later(
         pytest.skip("no pids controller here")
     state = tmp_path / "var/lib/docker/containers"
     flags = (f"--path.rootfs={tmp_path}", "--collection.max-age=0s", "--collection.interval=100ms")
-    with lab.tree(pids) as box, running(*flags) as exporter:
+    with lab.tree(pids) as above, running(*flags) as exporter:
         metrics(exporter)
+        box = above / "exporter"  # v2: processes only in leaves
+        box.mkdir()
         (box / "cgroup.procs").write_text(str(exporter.process.pid))
         (box / "pids.max").write_text((box / "pids.current").read_text())
         identifier = os.urandom(32).hex()

@@ -186,6 +186,7 @@ def test_every_v2_figure_is_the_file_that_the_documents_name(
 ) -> None:
     busy = v2 / "busy"
     busy.mkdir()
+    (v2 / "idle").mkdir()
     limits = {"memory.max": 64 * MB, "memory.swap.max": 0}
     for name, value in limits.items():
         (busy / name).write_text(str(value))

@@ -319,7 +319,9 @@ def test_a_golden_host_is_coherent(path: Path) -> None:
 def test_there_are_golden_hosts() -> None:
     assert [path.stem for path in GOLDEN_HOSTS] == [
         "hybrid-systemd",
+        "hybrid",
         "kubernetes-node",
         "v1-hybrid-docker",
         "v2-systemd",
+        "v2",
     ]
