@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
+from nsexporter import labels
 from nsexporter.columns import Columns
 from nsexporter.derived import Column
 from nsexporter.labels import Pairs
 from nsexporter.model import Cgroup, Container
-from nsexporter.samples import Samples
+from nsexporter.samples import Table
 
 Source = Callable[[Columns], Column]
 
@@ -52,19 +53,26 @@ def _of(cgroup: Cgroup) -> Pairs:
     )
 
 
-def column(v1: Source, v2: Source) -> Callable[[Columns], Samples]:
-    """A sample for every cgroup, from the source of the hierarchy that there is."""
+def _texts(columns: Columns, *more: tuple[str, str]) -> Sequence[bytes]:
+    """The label text of every cgroup, with `more` labels."""
+    return columns.made(
+        ("cadvisor", *more),
+        lambda _: [labels.text((*_of(cgroup), *more)) for cgroup in columns.cgroups],
+        columns.whose,
+    )
 
-    def samples(columns: Columns) -> Samples:
+
+def column(v1: Source, v2: Source) -> Callable[[Columns], Table]:
+    """A value for every cgroup, from the source of the hierarchy that there is."""
+
+    def table(columns: Columns) -> Table:
         source = v1 if columns.snapshot.hierarchy == "v1" else v2
-        for cgroup, value in zip(columns.cgroups, source(columns), strict=True):
-            if value is not None:
-                yield _of(cgroup), value
+        return _texts(columns), source(columns)
 
-    return samples
+    return table
 
 
-def failures(columns: Columns) -> Samples:
+def failures(columns: Columns) -> Table:
     """Page faults by failure_type and scope.
 
     v1 counts the cgroup's own apart from all below it. v2 counts both together, which is the
@@ -72,47 +80,46 @@ def failures(columns: Columns) -> Samples:
     """
     v1 = columns.snapshot.hierarchy == "v1"
     parents = {cgroup.parent for cgroup in columns.cgroups}
+    texts: list[bytes] = []
+    values: list[bytes | None] = []
     for failure in ("pgfault", "pgmajfault"):
+        kind = ("failure_type", failure)
         own = columns.stat(failure.encode())
-        all_below = columns.stat(f"total_{failure}".encode()) if v1 else own
-        for index, cgroup in enumerate(columns.cgroups):
-            pairs = _of(cgroup)
-            values = (
-                ("container", own[index] if v1 or index not in parents else None),
-                ("hierarchy", all_below[index]),
-            )
-            for scope, value in values:
-                if value is not None:
-                    yield (*pairs, ("failure_type", failure), ("scope", scope)), value
+        texts += _texts(columns, kind, ("scope", "container"))
+        values += [value if v1 or index not in parents else None for index, value in enumerate(own)]
+        texts += _texts(columns, kind, ("scope", "hierarchy"))
+        values += columns.stat(f"total_{failure}".encode()) if v1 else own
+    return texts, values
 
 
-def oom_events(columns: Columns) -> Samples:
+def oom_events(columns: Columns) -> Table:
     """OOM kills from the ledger: 0 from the first sample on, kept when the container is gone."""
     ledger = columns.snapshot.oom
     if not any(ledger.sources.values()):
-        return
+        return (), ()
     left = dict(ledger.accounts)
+    texts, values = list(_texts(columns)), []
     for cgroup in columns.cgroups:
         account = left.pop(cgroup.path, None)
-        yield _of(cgroup), 0 if account is None else sum(account.kills.values())
+        values.append(0 if account is None else sum(account.kills.values()))
     for account in left.values():
         pairs = _labels(account.cgroup, account.container, account.pod_name, account.pod_namespace)
-        yield pairs, sum(account.kills.values())
+        texts.append(labels.text(pairs))
+        values.append(sum(account.kills.values()))
+    return texts, [b"%d" % value for value in values]
 
 
-def last_seen(columns: Columns) -> Samples:
+def last_seen(columns: Columns) -> Table:
     """When the pass was, for every cgroup that it saw."""
-    seen = columns.snapshot.timestamp
-    return ((_of(cgroup), seen) for cgroup in columns.cgroups)
+    return _texts(columns), [repr(columns.snapshot.timestamp).encode()] * len(columns.cgroups)
 
 
-def start_time(columns: Columns) -> Samples:
+def start_time(columns: Columns) -> Table:
     """When a container was made, where its runtime tells."""
-    return (
-        (_of(cgroup), cgroup.container.created)
+    return _texts(columns), [
+        None if (one := cgroup.container) is None or one.created is None else b"%r" % one.created
         for cgroup in columns.cgroups
-        if cgroup.container is not None and cgroup.container.created is not None
-    )
+    ]
 
 
 def machine_memory(columns: Columns) -> Iterable[tuple[Pairs, float]]:

@@ -6,12 +6,16 @@ Values stay the kernel's bytes; None is absent. A text that is malformed is abse
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
+from itertools import chain
+from operator import is_
 from typing import Any, TypeVar
 
+from nsexporter import labels
 from nsexporter.kernel import parse
-from nsexporter.model import Cgroup, Snapshot
+from nsexporter.model import Cgroup, Container, Snapshot
 
 T = TypeVar("T")
 
@@ -24,7 +28,8 @@ class Columns:
 
     `malformed` maps a file's name to how many texts of it had not the format they should have.
     With the memo of the pass before, a column that is equal to the one then is the same object,
-    and what is made of the same objects only is not made again.
+    and what is made of the same objects only is not made again: as in a spreadsheet, only what
+    follows from a cell that has changed is computed.
     """
 
     def __init__(self, snapshot: Snapshot, memo: Memo | None = None) -> None:
@@ -32,20 +37,33 @@ class Columns:
         self.cgroups: tuple[Cgroup, ...] = snapshot.cgroups
         self.malformed: Counter[str] = Counter()
         self._memo: Memo = {} if memo is None else memo
-        self._texts: dict[str, list[bytes | None]] = {}
-        self._stats: dict[bytes, Sequence[bytes]] | None = None
-        self._whole: Columns | None = None
+        self._texts: dict[str, Sequence[bytes | None]] = {}
 
-    @property
+    def made(self, key: Hashable, make: Callable[..., T], *inputs: object) -> T:
+        """`make(*inputs)`, or the object of the pass before where that is equal.
+
+        Where the inputs are the same objects as then, nothing is made.
+        """
+        kept = self._memo.get(key)
+        if kept is None or len(kept[0]) != len(inputs) or not all(map(is_, kept[0], inputs)):
+            value = make(*inputs)
+            if kept is not None and kept[1] == value:
+                value = kept[1]
+            kept = self._memo[key] = (inputs, value)
+        made: T = kept[1]
+        return made
+
+    def same(self, key: Hashable, value: T) -> T:
+        """`value`, or the object of the pass before where that is equal."""
+        return self.made(key, lambda _: value, object())
+
+    @cached_property
     def whole(self) -> Columns:
         """Columns of all cgroups that were read, those too that the patterns or the cap drop."""
         if not self.snapshot.every:
             return self
-        if self._whole is None:
-            _, memo = self._memo.setdefault("whole", ((), {}))
-            every = replace(self.snapshot, cgroups=self.snapshot.every, every=())
-            self._whole = Columns(every, memo)
-        return self._whole
+        _, memo = self._memo.setdefault("whole", ((), {}))
+        return Columns(replace(self.snapshot, cgroups=self.snapshot.every, every=()), memo)
 
     def shown(self, values: list[T]) -> list[T]:
         """Of one value for each cgroup of `whole`, those of ours."""
@@ -58,51 +76,49 @@ class Columns:
             if cgroup.path in ours
         ]
 
-    def same(self, key: Hashable, value: T) -> T:
-        """`value`, or the object of the pass before where that is equal."""
-        kept = self._memo.get(key)
-        if kept is None or kept[1] != value:
-            kept = self._memo[key] = ((), value)
-        same: T = kept[1]
-        return same
+    @cached_property
+    def containers(self) -> tuple[Container, ...]:
+        """The containers of the snapshot."""
+        return self.same("containers", self.snapshot.containers)
 
-    def made(self, key: Hashable, inputs: tuple[object, ...], make: Callable[[], T]) -> T:
-        """What `make` makes of `inputs`, which it did before where they are the same objects."""
-        kept = self._memo.get(key)
-        if (
-            kept is None
-            or len(kept[0]) != len(inputs)
-            or any(a is not b for a, b in zip(kept[0], inputs, strict=True))
-        ):
-            kept = self._memo[key] = (inputs, make())
-        value: T = kept[1]
-        return value
+    @cached_property
+    def whose(self) -> Sequence[object]:
+        """What a cgroup's labels are made of, for every cgroup."""
+        return self.same("whose", [_whose(cgroup) for cgroup in self.cgroups])
+
+    @cached_property
+    def labels(self) -> Sequence[bytes]:
+        """The label text of every cgroup."""
+
+        def texts(_: object) -> list[bytes]:
+            return [labels.text(labels.of_cgroup(cgroup)) for cgroup in self.cgroups]
+
+        return self.made("labels", texts, self.whose)
 
     def number(self, name: str) -> Sequence[bytes | None]:
         """A file of one number."""
-        return self._parsed(("number", name), name, parse.number)
+        return self._parsed(name, parse.number)
 
     def limit(self, name: str) -> Sequence[bytes | None]:
         """A file of one limit: digits, or +Inf."""
-        return self._parsed(("limit", name), name, parse.limit)
+        return self._parsed(name, parse.limit)
 
     def key(self, name: str, key: bytes) -> Sequence[bytes | None]:
         """One key of a flat keyed file."""
-        return [
-            None if keyed is None else keyed.get(key)
-            for keyed in self._parsed(("keyed", name), name, parse.flat_keyed)
-        ]
+        return self.made((name, key), _of_key(key), self._parsed(name, parse.flat_keyed))
 
     def pressure(self, name: str, kind: bytes) -> Sequence[bytes | None]:
         """Stall time in seconds, of `some` or `full` in a pressure file."""
-        return [
-            None if keyed is None or kind not in keyed else seconds(keyed[kind])
-            for keyed in self._parsed(("pressure", name), name, parse.pressure_totals)
-        ]
+        totals = self.made((name, kind), _of_key(kind), self._parsed(name, parse.pressure_totals))
+        return self.made(
+            (name, kind, "seconds"),
+            lambda column: [None if total is None else seconds(total) for total in column],
+            totals,
+        )
 
     def numa_stat(self, name: str) -> Sequence[dict[bytes, dict[str, int]] | None]:
         """A file of keys by NUMA node, as parse.numa_stat tells it."""
-        return self._parsed(("numa", name), name, parse.numa_stat)
+        return self._parsed(name, parse.numa_stat)
 
     @property
     def file_names(self) -> frozenset[str]:
@@ -111,38 +127,48 @@ class Columns:
 
     def stat(self, key: bytes) -> Sequence[bytes | None]:
         """One key of memory.stat."""
-        if self._stats is None:
-            self._stats = {}
-            layouts = {id(cgroup.stat_keys): cgroup.stat_keys for cgroup in self.cgroups}
-            if len(layouts) == 1:
-                (keys,) = layouts.values()
-                turned = zip(*[cgroup.stat for cgroup in self.cgroups], strict=True)
-                self._stats = dict(zip(keys, turned, strict=True))
-        if self._stats:
-            return self._stats.get(key) or [None] * len(self.cgroups)
-        return [
-            cgroup.stat[cgroup.stat_keys.index(key)] if key in cgroup.stat_keys else None
+        column = self._stats.get(key) or (None,) * len(self.cgroups)
+        return self.same(("memory.stat", key), column)
+
+    @cached_property
+    def _stats(self) -> Mapping[bytes, tuple[bytes | None, ...]]:
+        """memory.stat turned: key to its values. Nearly all cgroups have the same keys."""
+        if not self.cgroups:
+            return {}
+        layouts = Counter(cgroup.stat_keys for cgroup in self.cgroups)
+        ((common, _),) = layouts.most_common(1)
+        keys = tuple(dict.fromkeys(chain(common, *layouts)))
+        lacking = (None,) * (len(keys) - len(common))
+        rows = [
+            cgroup.stat + lacking
+            if cgroup.stat_keys == common
+            else map(dict(zip(cgroup.stat_keys, cgroup.stat, strict=True)).get, keys)
             for cgroup in self.cgroups
         ]
+        return dict(zip(keys, zip(*rows, strict=True), strict=True))
 
-    def _parsed(self, key: Hashable, name: str, parser: Callable[[bytes], T]) -> Sequence[T | None]:
-        """A file of every cgroup, parsed; a text that is what it was in the pass before is not."""
+    def _parsed(self, name: str, parser: Callable[[bytes], T]) -> Sequence[T | None]:
+        """A file of every cgroup; each text is parsed once, also of those in the pass before."""
         texts = self._texts.get(name)
         if texts is None:
             now = [cgroup.files.get(name) for cgroup in self.cgroups]
-            texts = self._texts[name] = self.same(("texts", name), now)
-        (known, *_), before = self._memo.get(key, (([],), []))
-        if known is texts:
-            column: list[T | None] = before
-        elif isinstance(known, list) and len(known) == len(texts):
-            column = [
-                old if text is was else self._value(parser, text)
-                for text, was, old in zip(texts, known, before, strict=True)
-            ]
-        else:
-            column = [self._value(parser, text) for text in texts]
-        self._memo[key] = ((texts,), column)
-        if wrong := column.count(None) - texts.count(None):
+            texts = self._texts[name] = self.same(name, now)
+        known = self._memo.get((name, parser), ((), {}))[1]
+
+        def parsed(texts: Sequence[bytes | None]) -> dict[bytes | None, T | None]:
+            return {
+                text: known[text] if text in known else self._value(parser, text)
+                for text in set(texts)
+            }
+
+        values = self.made((name, parser), parsed, texts)
+        column = self.made(
+            (name, parser, "column"),
+            lambda texts, values: [values[text] for text in texts],
+            texts,
+            values,
+        )
+        if wrong := self.made((name, parser, "malformed"), _malformed, texts, column):
             self.malformed[name] = wrong
         return column
 
@@ -151,6 +177,20 @@ class Columns:
             return None if text is None else parser(text)
         except parse.ParseError:
             return None
+
+
+def _whose(cgroup: Cgroup) -> tuple[object, ...]:
+    return cgroup.path, cgroup.container, cgroup.pod_name, cgroup.pod_namespace, cgroup.identity
+
+
+def _of_key(
+    key: bytes,
+) -> Callable[[Sequence[Mapping[bytes, bytes] | None]], list[bytes | None]]:
+    return lambda column: [None if keyed is None else keyed.get(key) for keyed in column]
+
+
+def _malformed(texts: Sequence[bytes | None], column: Sequence[object]) -> int:
+    return column.count(None) - texts.count(None)
 
 
 def seconds(microseconds: bytes) -> bytes:

@@ -21,71 +21,83 @@ def processes(columns: Columns) -> Column:
     return [b"%d" % len(cgroup.pids) for cgroup in columns.cgroups]
 
 
-def usage(columns: Columns) -> list[float | None]:
+def number(columns: Columns, name: str) -> Floats:
+    """A file of one number, for arithmetic."""
+    return columns.made((name, integers), integers, columns.number(name))
+
+
+def limit(columns: Columns, name: str) -> Floats:
+    """A file of one limit, for arithmetic; math.inf is none."""
+    return columns.made((name, integers), integers, columns.limit(name))
+
+
+def usage(columns: Columns) -> Floats:
     """memory.usage_in_bytes or memory.current, in bytes."""
     v1 = columns.snapshot.hierarchy == "v1"
-    return integers(columns.number("memory.usage_in_bytes" if v1 else "memory.current"))
+    return number(columns, "memory.usage_in_bytes" if v1 else "memory.current")
 
 
 def working_set(columns: Columns) -> Column:
     """Usage less the file pages that are reclaimed first, not below 0, in bytes."""
     v1 = columns.snapshot.hierarchy == "v1"
-    inactive = integers(columns.stat(b"total_inactive_file" if v1 else b"inactive_file"))
+    inactive = columns.stat(b"total_inactive_file" if v1 else b"inactive_file")
+    return columns.made("working_set", _working_set, usage(columns), inactive)
+
+
+def _working_set(usages: Floats, inactive: Column) -> Column:
     return texts(
         [
-            None if used is None or file is None else max(0, used - file)
-            for used, file in zip(usage(columns), inactive, strict=True)
+            None if used is None or file is None else max(0, used - int(file))
+            for used, file in zip(usages, inactive, strict=True)
         ]
     )
 
 
-def limits(columns: Columns) -> list[float | None]:
+def limits(columns: Columns) -> Floats:
     """memory.limit_in_bytes or memory.max, in bytes."""
-    v1 = columns.snapshot.hierarchy == "v1"
-    return integers(columns.limit("memory.limit_in_bytes" if v1 else "memory.max"))
+    return limit(columns, _limit_file(columns))
 
 
 def effective_limits(columns: Columns) -> list[Bound | None]:
     """The smallest memory limit on the way to the root."""
-    return _least_upwards(columns, limits)
+    return _smallest(columns, _limit_file(columns))
 
 
 def effective_limit(columns: Columns) -> Column:
     """The smallest memory limit from the cgroup to the root, in bytes."""
-    return _values(effective_limits(columns))
+    return columns.made("effective_limit", _values, effective_limits(columns))
 
 
 def effective_high(columns: Columns) -> Column:
     """The smallest memory.high from the cgroup to the root, in bytes."""
-    return _values(_least_upwards(columns, _limit("memory.high")))
+    return columns.made("effective_high", _values, _smallest(columns, "memory.high"))
 
 
 def headrooms(columns: Columns) -> list[Bound | None]:
     """The least of memory limit less usage on the way to the root."""
-    return _least_upwards(columns, lambda whole: _rooms(limits(whole), usage(whole)))
+    return _least_rooms(columns, "memory", limits, usage)
 
 
 def headroom(columns: Columns) -> Column:
     """The least of memory limit less usage from the cgroup to the root, not below 0, in bytes."""
-    return _values(headrooms(columns))
+    return columns.made("headroom", _values, headrooms(columns))
 
 
 def memsw_effective_limit(columns: Columns) -> Column:
     """The smallest limit of memory and swap together (v1) from the cgroup to the root."""
-    return _values(_least_upwards(columns, _limit("memory.memsw.limit_in_bytes")))
+    smallest = _smallest(columns, "memory.memsw.limit_in_bytes")
+    return columns.made("memsw_effective_limit", _values, smallest)
 
 
 def memsw_headroom(columns: Columns) -> Column:
     """The least of memory+swap limit less use (v1) from the cgroup to the root."""
-    return _values(
-        _least_upwards(
-            columns,
-            lambda whole: _rooms(
-                _limit("memory.memsw.limit_in_bytes")(whole),
-                integers(whole.number("memory.memsw.usage_in_bytes")),
-            ),
-        )
+    rooms = _least_rooms(
+        columns,
+        "memsw",
+        lambda whole: limit(whole, "memory.memsw.limit_in_bytes"),
+        lambda whole: number(whole, "memory.memsw.usage_in_bytes"),
     )
+    return columns.made("memsw_headroom", _values, rooms)
 
 
 def swap_effective_limit(columns: Columns) -> Column:
@@ -95,31 +107,23 @@ def swap_effective_limit(columns: Columns) -> Column:
     that it uses: exact is only that swap is not limited where memory+swap is not.
     """
     if columns.snapshot.hierarchy == "v1":
-        return [value if value == b"+Inf" else None for value in memsw_effective_limit(columns)]
-    return _values(_least_upwards(columns, _limit("memory.swap.max")))
+        return columns.made("swap_effective_limit", _unlimited, memsw_effective_limit(columns))
+    return columns.made("swap_effective_limit", _values, _smallest(columns, "memory.swap.max"))
+
+
+def _unlimited(column: Column) -> Column:
+    return [value if value == b"+Inf" else None for value in column]
 
 
 def swap_headroom(columns: Columns) -> Column:
     """The least of swap limit less swap used (v2) from the cgroup to the root, in bytes."""
-    return _values(
-        _least_upwards(
-            columns,
-            lambda whole: _rooms(
-                _limit("memory.swap.max")(whole), integers(whole.number("memory.swap.current"))
-            ),
-        )
+    rooms = _least_rooms(
+        columns,
+        "swap",
+        lambda whole: limit(whole, "memory.swap.max"),
+        lambda whole: number(whole, "memory.swap.current"),
     )
-
-
-def _limit(name: str) -> Callable[[Columns], Floats]:
-    return lambda columns: integers(columns.limit(name))
-
-
-def _rooms(allowed: Floats, used: Floats) -> list[float | None]:
-    return [
-        None if limit is None or use is None else max(0, limit - use)
-        for limit, use in zip(allowed, used, strict=True)
-    ]
+    return columns.made("swap_headroom", _values, rooms)
 
 
 def bound_by(columns: Columns) -> list[int]:
@@ -128,27 +132,62 @@ def bound_by(columns: Columns) -> list[int]:
     On v1 a cgroup without use_hierarchy binds nothing below it. There is none such since Linux
     commit bef8620cd8e0 ("mm: memcg: deprecate the non-hierarchical mode") (v5.11).
     """
-    cgroups = columns.cgroups
-    return [
-        -1 if parent >= 0 and cgroups[parent].files.get("memory.use_hierarchy") == b"0" else parent
-        for parent in [cgroup.parent for cgroup in cgroups]
-    ]
+    hierarchical = columns.number("memory.use_hierarchy")
+    return columns.same(
+        "bound_by",
+        [
+            -1 if cgroup.parent >= 0 and hierarchical[cgroup.parent] == b"0" else cgroup.parent
+            for cgroup in columns.cgroups
+        ],
+    )
 
 
-def _least_upwards(columns: Columns, own: Callable[[Columns], Floats]) -> list[Bound | None]:
+def _limit_file(columns: Columns) -> str:
+    return "memory.limit_in_bytes" if columns.snapshot.hierarchy == "v1" else "memory.max"
+
+
+def _smallest(columns: Columns, name: str) -> list[Bound | None]:
+    """The smallest limit in the files of that name on the way to the root."""
+    whole = columns.whole
+    return columns.shown(
+        whole.made((name, "smallest"), _least_upwards, bound_by(whole), limit(whole, name))
+    )
+
+
+def _least_rooms(
+    columns: Columns,
+    key: str,
+    allowed: Callable[[Columns], Floats],
+    used: Callable[[Columns], Floats],
+) -> list[Bound | None]:
+    """The least of limit less use on the way to the root."""
+
+    def least(parents: Sequence[int], allowed: Floats, used: Floats) -> list[Bound | None]:
+        rooms = [
+            None if most is None or use is None else max(0, most - use)
+            for most, use in zip(allowed, used, strict=True)
+        ]
+        return _least_upwards(parents, rooms)
+
+    whole = columns.whole
+    return columns.shown(
+        whole.made(("rooms", key), least, bound_by(whole), allowed(whole), used(whole))
+    )
+
+
+def _least_upwards(parents: Sequence[int], own: Floats) -> list[Bound | None]:
     """The least value from each cgroup to the root, over those too that are not shown.
 
     Of equal ones the nearest.
     """
-    whole = columns.whole
     result: list[Bound | None] = []
-    for index, (value, parent) in enumerate(zip(own(whole), bound_by(whole), strict=True)):
+    for index, (value, parent) in enumerate(zip(own, parents, strict=True)):
         above = result[parent] if parent >= 0 else None
         if value is None or (above is not None and above[0] < value):
             result.append(above)
         else:
             result.append((value, index))
-    return columns.shown(result)
+    return result
 
 
 def _values(bounds: Sequence[Bound | None]) -> Column:
@@ -165,14 +204,18 @@ def reservation(columns: Columns) -> Column:
 def reservation_excess(columns: Columns) -> Column:
     """Usage above the reservation, in bytes; absent where there is no reservation."""
     v1 = columns.snapshot.hierarchy == "v1"
-    column: list[float | None] = []
-    for used, reserved in zip(usage(columns), integers(reservation(columns)), strict=True):
-        unset = math.inf if v1 else 0
-        if used is None or reserved is None or reserved == unset:
-            column.append(None)
-        else:
-            column.append(max(0, used - reserved))
-    return texts(column)
+    reserved = limit(columns, "memory.soft_limit_in_bytes" if v1 else "memory.low")
+    unset = math.inf if v1 else 0
+
+    def excess(usages: Floats, reserved: Floats) -> Column:
+        return texts(
+            [
+                None if used is None or kept is None or kept == unset else max(0, used - kept)
+                for used, kept in zip(usages, reserved, strict=True)
+            ]
+        )
+
+    return columns.made("reservation_excess", excess, usage(columns), reserved)
 
 
 def told(figure: Callable[[History], float | None]) -> Callable[[Columns], Column]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from typing import Any
 
 from nsexporter import labels
 from nsexporter.catalogue.rows import Metric
 from nsexporter.columns import Columns
-from nsexporter.model import Cgroup
 from nsexporter.samples import Samples
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
@@ -18,35 +19,23 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One family rendered: the samples' lines, the same in both formats, below its header."""
+    """One family rendered: below its header the samples' lines, the same in both formats."""
 
     name: str
     type: str
     help: str
-    body: bytes
+    bodies: tuple[bytes, ...]
 
     def header(self) -> bytes:
         """The lines above the samples in the text format 0.0.4."""
-        kind = "gauge" if self.type == "info" else self.type
-        return b"# HELP %b %b\n# TYPE %b %b\n" % (
-            self.name.encode(),
-            _help(self.help),
-            self.name.encode(),
-            kind.encode(),
-        )
+        return _header(self.name, "gauge" if self.type == "info" else self.type, self.help)
 
     def openmetrics_header(self) -> bytes:
         """The same in OpenMetrics, whose family names lack _total and _info."""
         suffix = {"counter": "_total", "info": "_info"}.get(self.type, "")
         # A counter whose name does not end so, as some of cAdvisor's, is none in OpenMetrics.
         kind = self.type if self.name.endswith(suffix) else "unknown"
-        name = self.name.removesuffix(suffix).encode()
-        return b"# HELP %b %b\n# TYPE %b %b\n" % (
-            name,
-            _help(self.help).replace(b'"', b'\\"'),
-            name,
-            kind.encode(),
-        )
+        return _header(self.name.removesuffix(suffix), kind, self.help)
 
     def named(self, names: frozenset[str]) -> bool:
         """Whether one of `names` is the family's, with or without its suffix."""
@@ -55,106 +44,77 @@ class Family:
         )
 
 
-def render(
-    columns: Columns, metrics: Iterable[Metric], pause: Callable[[], None] = lambda: None
-) -> list[Family]:
-    """Every family that has a sample; `pause` is called between families.
+@functools.cache  # so that gzip finds the same object again
+def _header(name: str, kind: str, text: str) -> bytes:
+    return f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()
+
+
+def render(columns: Columns, metrics: Iterable[Metric]) -> list[Family]:
+    """Every family that has a sample.
 
     A family whose columns and labels are what they were in the pass before is the same object.
     """
-    whose = columns.same("whose", [_whose(cgroup) for cgroup in columns.cgroups])
-    steady = (whose, *(columns.same(name, getattr(columns.snapshot, name)) for name in _STEADY))
-    prefixes = columns.made("prefixes", (whose,), lambda: _prefixes(columns))
-    closed = columns.made("heads", (prefixes,), lambda: [prefix + b"} " for prefix in prefixes])
     families = []
     for metric in metrics:
-        body = _cgroup_body(metric, columns, prefixes, closed) if metric.series else b""
-        if metric.samples is not None:
-            body += columns.made(
-                (metric.name, "samples"),
-                steady if metric.steady else (columns.snapshot,),
-                functools.partial(_body, metric.name, metric.samples, columns),
-            )
-        if body:
-            families.append(
-                columns.same(metric.name, Family(metric.name, metric.type, metric.help, body))
-            )
-        pause()
+        bodies = tuple(filter(None, _bodies(metric, columns)))
+        if bodies:
+            family = Family(metric.name, metric.type, metric.help, bodies)
+            families.append(columns.same(metric.name, family))
     return families
 
 
-_STEADY = (
-    "hierarchy",
-    "containers",
-    "label_ids",
-    "namespaces",
-    "host_namespaces",
-    "namespace_limits",
-    "namespace_holders",
-    "unread_processes",
-    "unread_threads",
-)
-"""What of a snapshot the samples of steady rows are made of, beside whose the cgroups are."""
-
-
-def _whose(cgroup: Cgroup) -> tuple[object, ...]:
-    return cgroup.path, cgroup.container, cgroup.pod_name, cgroup.pod_namespace, cgroup.identity
-
-
-def _prefixes(columns: Columns) -> list[bytes]:
-    return [b"{" + labels.render(labels.of_cgroup(cgroup)) for cgroup in columns.cgroups]
-
-
 def text(families: Iterable[Family]) -> list[bytes]:
-    """The exposition in the text format 0.0.4, two chunks for each family."""
-    return [chunk for family in families for chunk in (family.header(), family.body)]
+    """The exposition in the text format 0.0.4, some chunks for each family."""
+    return [chunk for family in families for chunk in (family.header(), *family.bodies)]
 
 
 def openmetrics(families: Iterable[Family]) -> list[bytes]:
     """The exposition in OpenMetrics 1.0.0, without the closing # EOF."""
-    return [chunk for family in families for chunk in (family.openmetrics_header(), family.body)]
+    return [chunk for family in families for chunk in (family.openmetrics_header(), *family.bodies)]
 
 
-def _cgroup_body(
-    metric: Metric, columns: Columns, prefixes: Sequence[bytes], closed: Sequence[bytes]
-) -> bytes:
+def _bodies(metric: Metric, columns: Columns) -> Iterator[bytes]:
+    """The lines of each series, of the table and of the samples; empty where there are none."""
     v1 = columns.snapshot.hierarchy == "v1"
-    bodies = []
+    name = metric.name.encode()
     for series in metric.series:
         source = series.v1 if v1 else series.v2
-        if source is None:
-            continue
-        key = (metric.name, series.label_value)
-        column = columns.same(key, list(source.column(columns)))
-        pair = b"} "
-        if series.label_value is not None:
-            pair = f',{metric.label}="{labels.escape(series.label_value)}"}} '.encode()
-        heads = closed if pair == b"} " else [prefix + pair for prefix in prefixes]
-        bodies.append(
-            columns.made(
-                (*key, "lines"),
-                (prefixes, column),
-                functools.partial(_lines, metric.name.encode(), heads, column),
-            )
-        )
-    return bodies[0] if len(bodies) == 1 else b"".join(bodies)
+        if source is not None:
+            own = b"{"
+            if series.label_value is not None:
+                own += labels.render(((metric.label or "", series.label_value),)) + b","
+            lines = functools.partial(_lines, name + own)
+            yield columns.made((metric.name, own), lines, columns.labels, source.column(columns))
+    head = name + b"{" if metric.labels else name
+    if metric.table is not None:
+        lines = functools.partial(_lines, head)
+        yield columns.made((metric.name, head), lines, *metric.table(columns))
+    if metric.samples is not None:
+        told = functools.partial(_told, head, metric.samples, columns)
+        yield columns.made((metric.name, "samples"), told, *metric.of(columns))
 
 
-def _lines(name: bytes, heads: Sequence[bytes], column: Sequence[bytes | None]) -> bytes:
-    # One join for a whole column: a line is separator (newline, name), labels, value.
-    lines = [head + value for head, value in zip(heads, column, strict=True) if value is not None]
-    return name + (b"\n" + name).join(lines) + b"\n" if lines else b""
+def _lines(head: bytes, texts: Sequence[bytes], column: Sequence[bytes | None]) -> bytes:
+    """A line for each value: `head`, which the name begins and all have in common, text, value."""
+    if not all(column):  # no value is empty
+        texts = list(compress(texts, column))
+        column = list(filter(None, column))
+    if not column:
+        return b""
+    # One join of a list that slices fill: 45 ns a line, without a step of Python for any of them.
+    parts: list[Any] = [b"\n" + head] * (3 * len(column))
+    parts[0] = head
+    parts[1::3] = texts
+    parts[2::3] = column
+    parts.append(b"\n")
+    return b"".join(parts)
 
 
-def _body(name: str, samples: Callable[[Columns], Samples], columns: Columns) -> bytes:
-    lines = []
-    head = name.encode()
+def _told(
+    head: bytes, samples: Callable[[Columns], Samples], columns: Columns, *_: object
+) -> bytes:
+    texts, values = [], []
     for pairs, value in samples(columns):
-        rendered = labels.render(pairs)
-        number = value if isinstance(value, bytes) else repr(value).encode()
-        lines.append(head + (b"{" + rendered + b"} " if rendered else b" ") + number + b"\n")
-    return b"".join(lines)
-
-
-def _help(text: str) -> bytes:
-    return text.replace("\\", r"\\").replace("\n", r"\n").encode()
+        texts.append(labels.text(pairs))
+        values.append(value if isinstance(value, bytes) else repr(value).encode())
+    return _lines(head, texts, values)

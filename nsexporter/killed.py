@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from nsexporter import labels
 from nsexporter.columns import Columns
 from nsexporter.derived import Column
-from nsexporter.model import OomAccount
+from nsexporter.model import Cgroup, OomAccount
 from nsexporter.samples import Samples
 
 
@@ -19,24 +19,32 @@ def living(constraint: str) -> Callable[[Columns], Column]:
     """
 
     def column(columns: Columns) -> Column:
-        ledger, cgroups = columns.snapshot.oom, columns.cgroups
+        ledger = columns.snapshot.oom
         possible = ("memcg", "none") if ledger.sources.get("kmsg") else ("unknown",)
-        values: list[bytes | None] = [None] * len(cgroups)
         if constraint in possible and any(ledger.sources.values()):
-            below: list[bool] = []  # a container, its own cgroup left out
-            for number, cgroup in enumerate(cgroups):
-                up = cgroup.parent
-                contained = up >= 0 and (below[up] or cgroups[up].container is not None)
-                below.append(contained and cgroup.container is None)
-                values[number] = None if below[-1] else b"0"
+            values = list(
+                columns.made("no kills", lambda _: _zeros(columns.cgroups), columns.whose)
+            )
+        else:
+            values = [None] * len(columns.cgroups)
         if ledger.accounts:
-            for number, cgroup in enumerate(cgroups):
+            for number, cgroup in enumerate(columns.cgroups):
                 account = ledger.accounts.get(cgroup.path)
                 if account is not None and constraint in account.kills:
                     values[number] = b"%d" % account.kills[constraint]
         return values
 
     return column
+
+
+def _zeros(cgroups: Sequence[Cgroup]) -> Column:
+    """0 for every cgroup that is not below a container."""
+    below: list[bool] = []  # a container, its own cgroup left out
+    for cgroup in cgroups:
+        up = cgroup.parent
+        contained = up >= 0 and (below[up] or cgroups[up].container is not None)
+        below.append(contained and cgroup.container is None)
+    return [None if one else b"0" for one in below]
 
 
 def _gone(columns: Columns) -> Iterator[OomAccount]:

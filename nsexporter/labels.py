@@ -77,6 +77,15 @@ def render(pairs: Pairs) -> bytes:
     return ",".join([f'{name}="{escape(value)}"' for name, value in pairs if value]).encode()
 
 
+def text(pairs: Pairs) -> bytes:
+    """What stands between a sample's name and its value, the opening brace left out.
+
+    >>> text((("cgroup", "/"),)), text(())
+    (b'cgroup="/"} ', b' ')
+    """
+    return render(pairs) + b"} " if pairs else b" "
+
+
 def escape(value: str) -> str:
     """A label value with backslash, quote and newline escaped; lone surrogates as \\xNN text."""
     if "\\" in value or '"' in value or "\n" in value:

@@ -132,7 +132,8 @@ def members(snapshot: Snapshot) -> list[Member]:
     """Every container with a process whose namespaces were read, by cgroup."""
     found: dict[str, Member] = {}
     inodes: defaultdict[str, dict[str, Sequence[int]]] = defaultdict(dict)
-    for container, ns_type, some in sharing.by_container(snapshot):
+    places = sharing.by_container(snapshot.containers, sharing.members(snapshot))
+    for container, ns_type, some in places:
         inodes[container.cgroup][ns_type] = sorted(some)
         found[container.cgroup] = Member(container=container, inodes=inodes[container.cgroup])
     return [found[path] for path in sorted(found)]

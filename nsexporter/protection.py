@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nsexporter.columns import Columns, integers, texts
-from nsexporter.derived import Column, Floats, usage
+from nsexporter.columns import Columns, texts
+from nsexporter.derived import Column, Floats, limit, usage
 
 
 def effective_min(columns: Columns) -> Column:
@@ -24,7 +24,7 @@ def _effective_protection(columns: Columns, name: str) -> Column:
     goes to those who use more than they claim (cgroup-v2.rst, "memory.low").
     """
     whole = columns.whole
-    given, used = integers(whole.limit(name)), usage(whole)
+    given, used = limit(whole, name), usage(whole)
     claims = [
         None if setting is None or use is None else min(use, setting)
         for setting, use in zip(given, used, strict=True)
@@ -61,7 +61,7 @@ def low_overcommitted(columns: Columns) -> Column:
 def _overcommitted(columns: Columns, name: str) -> Column:
     """Absent where no child is given any, and on the root, which has no protection of its own."""
     whole = columns.whole
-    given = integers(whole.limit(name))
+    given = limit(whole, name)
     beyond = [
         None if own is None or not promised else 0 if own >= promised else promised - own
         for own, promised in zip(given, _sums_of_children(whole, given), strict=True)

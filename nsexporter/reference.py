@@ -125,7 +125,7 @@ def _table(found: Sequence[Entry]) -> str:
 
 
 def _entry(metric: Metric) -> Entry:
-    names = metric.labels if metric.samples else CGROUP_LABELS
+    names = CGROUP_LABELS if metric.series and not metric.labels else metric.labels
     v1, v2 = metric.sources
     if metric.series and not v1:
         v1 = ", ".join(series.v1.text for series in metric.series if series.v1)
@@ -134,7 +134,7 @@ def _entry(metric: Metric) -> Entry:
         name=metric.name,
         type=metric.type,
         help=metric.help,
-        labels=(*names, metric.label) if metric.label and not metric.samples else names,
+        labels=(*names, metric.label) if metric.label and not metric.labels else names,
         unit=metric.unit,
         v1=v1,
         v2=v2,

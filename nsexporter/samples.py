@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from nsexporter import derived, labels
 from nsexporter.columns import Columns, seconds
@@ -10,6 +10,9 @@ from nsexporter.labels import Pairs
 
 Samples = Iterable[tuple[Pairs, float | bytes]]
 """Label names and values, and a number (or the kernel's digits)."""
+
+Table = tuple[Sequence[bytes], derived.Column]
+"""Label texts (`labels.text`), and a value for each; None is absent."""
 
 
 def cgroup_info(columns: Columns) -> Samples:
@@ -38,6 +41,11 @@ def limited_by_info(columns: Columns) -> Samples:
         if found is not None and found[0] != float("inf"):
             limiting = columns.whole.cgroups[found[1]].path
             yield (*labels.of_cgroup(cgroup), ("limiting_cgroup", limiting)), 1
+
+
+def limits(columns: Columns) -> tuple[object, ...]:
+    """What `limited_by_info` is made of."""
+    return columns.whose, derived.effective_limits(columns)
 
 
 def container_info(columns: Columns) -> Samples:

@@ -144,4 +144,4 @@ def families(values: Values) -> Iterable[Family]:
             head = b"{" + pairs + b"} " if pairs else b" "
             lines.append(metric.name.encode() + head + repr(value).encode() + b"\n")
         if lines:
-            yield Family(metric.name, metric.type, metric.help, b"".join(lines))
+            yield Family(metric.name, metric.type, metric.help, (b"".join(lines),))

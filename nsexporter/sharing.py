@@ -1,15 +1,21 @@
-"""Samples about namespaces: what they are, who is in them, who shares them with whom."""
+"""Samples about namespaces: what they are and who is in them."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from nsexporter import labels
 from nsexporter.columns import Columns
 from nsexporter.labels import Pairs
 from nsexporter.model import NS_TYPES, Container, Namespace, Snapshot
-from nsexporter.samples import Samples
+from nsexporter.samples import Samples, Table
+
+Members = Mapping[tuple[str, int], frozenset[str]]
+"""Type and inode of a namespace to the full ids of the containers in it."""
+
+Place = tuple[Container, str, Sequence[int]]
+"""A container, a type, and the inodes of that type that its processes are in."""
 
 _KEPT_BY_CHILDREN = ("pid", "user")
 _DAY = 86_400.0
@@ -70,11 +76,12 @@ def namespace_without_process_since(columns: Columns) -> Samples:
             yield _ns(one.ns_type, one.inode), one.without_process_since
 
 
-def namespace_info(columns: Columns) -> Samples:
+def namespace_info(columns: Columns) -> Table:
     """scope, what keeps it, where it is mounted, whose it is, of every namespace."""
     pods = pods_of(columns.snapshot)
-    for one in columns.snapshot.namespaces:
-        yield (
+    told = columns.same(
+        "namespace_info",
+        [
             (
                 *_ns(one.ns_type, one.inode),
                 ("scope", scope(one, columns.snapshot, pods)),
@@ -83,9 +90,12 @@ def namespace_info(columns: Columns) -> Samples:
                 ("owner_ns_inode", _text(one.owner)),
                 ("parent_ns_inode", _text(one.parent)),
                 ("owner_uid", _text(one.owner_uid)),
-            ),
-            1,
-        )
+            )
+            for one in columns.snapshot.namespaces
+        ],
+    )
+    texts = columns.made("namespace_info texts", lambda told: [*map(labels.text, told)], told)
+    return texts, [b"1"] * len(texts)
 
 
 def namespace_depth(columns: Columns) -> Samples:
@@ -102,9 +112,9 @@ def user_namespace_mapped_uids(columns: Columns) -> Samples:
             yield _ns(one.ns_type, one.inode), sum(count for _, _, count in one.uid_map)
 
 
-def namespace_processes(columns: Columns) -> Samples:
+def namespace_processes(columns: Columns) -> Table:
     """Processes of every namespace."""
-    return [(_ns(n.ns_type, n.inode), n.processes) for n in columns.snapshot.namespaces]
+    return _texts(columns), [b"%d" % one.processes for one in columns.snapshot.namespaces]
 
 
 def namespace_threads(columns: Columns) -> Samples:
@@ -121,9 +131,9 @@ def namespace_for_children(columns: Columns) -> Samples:
     ]
 
 
-def namespace_containers(columns: Columns) -> Samples:
+def namespace_containers(columns: Columns) -> Table:
     """Containers of every namespace."""
-    return [(_ns(n.ns_type, n.inode), len(n.containers)) for n in columns.snapshot.namespaces]
+    return _texts(columns), [b"%d" % len(one.containers) for one in columns.snapshot.namespaces]
 
 
 def host_namespace_containers(columns: Columns) -> Samples:
@@ -134,63 +144,6 @@ def host_namespace_containers(columns: Columns) -> Samples:
         for n in columns.snapshot.namespaces
         if host.get(n.ns_type) == n.inode
     ]
-
-
-def container_namespace_info(columns: Columns) -> Samples:
-    """Every namespace that a container has a process in."""
-    for container, ns_type, inodes in by_container(columns.snapshot):
-        for inode in sorted(inodes):
-            yield (*labels.of_container(container), *_ns(ns_type, inode)), 1
-
-
-def container_namespace_peers(columns: Columns) -> Samples:
-    """Other containers in a container's namespaces, each once."""
-    members: dict[tuple[str, int], frozenset[str]] = {
-        (n.ns_type, n.inode): n.containers for n in columns.snapshot.namespaces
-    }
-    for container, ns_type, inodes in by_container(columns.snapshot):
-        peers = frozenset().union(*(members[ns_type, inode] for inode in inodes))
-        yield (*labels.of_container(container), ("ns_type", ns_type)), len(peers) - 1
-
-
-def container_namespace_peers_outside_pod(columns: Columns) -> Samples:
-    """Peers that are not of the container's own pod, in namespaces other than the host's."""
-    snapshot = columns.snapshot
-    host = snapshot.host_namespaces
-    pods = pods_of(snapshot)
-    members = {(n.ns_type, n.inode): n.containers for n in snapshot.namespaces}
-    for container, ns_type, inodes in by_container(snapshot):
-        if ns_type in host:
-            own = container.container_id
-            peers = frozenset[str]().union(
-                *(members[ns_type, inode] for inode in inodes if inode != host[ns_type])
-            )
-            strangers = sum(
-                1 for peer in peers if peer != own and not (pods[own] and pods[own] == pods[peer])
-            )
-            yield (*labels.of_container(container), ("ns_type", ns_type)), strangers
-
-
-def container_root_is_host_root(columns: Columns) -> Samples:
-    """Whether uid 0 of a container's user namespace is uid 0 of the host."""
-    snapshot = columns.snapshot
-    host = snapshot.host_namespaces.get("user")
-    maps = {n.inode: n.uid_map for n in snapshot.namespaces if n.ns_type == "user"}
-    for container, ns_type, inodes in by_container(snapshot):
-        if ns_type == "user":
-            known = [maps[inode] for inode in inodes if maps[inode]]
-            root = host in inodes or any(line[:2] == (0, 0) for one in known for line in one)
-            if root or len(known) == len(inodes):
-                yield labels.of_container(container), int(root)
-
-
-def container_host_namespace(columns: Columns) -> Samples:
-    """Whether a container is in the host's namespace, where that one is known."""
-    host = columns.snapshot.host_namespaces
-    for container, ns_type, inodes in by_container(columns.snapshot):
-        if ns_type in host:
-            pairs = (*labels.of_container(container), ("ns_type", ns_type))
-            yield pairs, int(host[ns_type] in inodes)
 
 
 def unread_threads(columns: Columns) -> Samples:
@@ -232,18 +185,24 @@ def pods_of(snapshot: Snapshot) -> dict[str, str]:
     return pods
 
 
-def by_container(snapshot: Snapshot) -> Iterator[tuple[Container, str, set[int]]]:
-    """For each container and type the inodes it is in."""
-    inodes: Mapping[str, Mapping[str, set[int]]] = defaultdict(lambda: defaultdict(set))
-    for namespace in snapshot.namespaces:
-        for container_id in namespace.containers:
-            inodes[container_id][namespace.ns_type].add(namespace.inode)
-    for container in snapshot.containers:
-        if container.container_id in inodes:
-            for ns_type in NS_TYPES:
-                found = inodes[container.container_id].get(ns_type)
-                if found:
-                    yield container, ns_type, found
+def members(snapshot: Snapshot) -> Members:
+    """The containers of every namespace that has some."""
+    return {
+        (one.ns_type, one.inode): one.containers for one in snapshot.namespaces if one.containers
+    }
+
+
+def by_container(containers: Sequence[Container], members: Members) -> Iterator[Place]:
+    """Every container with every type that it is in a namespace of."""
+    inodes: dict[tuple[str, str], list[int]] = {}
+    for (ns_type, inode), inside in sorted(members.items()):
+        for container_id in inside:
+            inodes.setdefault((container_id, ns_type), []).append(inode)
+    for container in containers:
+        for ns_type in NS_TYPES:
+            found = inodes.get((container.container_id, ns_type))
+            if found:
+                yield container, ns_type, found
 
 
 def _types(snapshot: Snapshot) -> list[str]:
@@ -260,6 +219,14 @@ def _counts(snapshot: Snapshot, counted: Callable[[Namespace], bool]) -> Samples
     for namespace in snapshot.namespaces:
         counts[namespace.ns_type] += counted(namespace)
     return [(_type(ns_type), count) for ns_type, count in counts.items()]
+
+
+def _texts(columns: Columns) -> Sequence[bytes]:
+    """The label text of every namespace."""
+    every = columns.same("namespaces", [(n.ns_type, n.inode) for n in columns.snapshot.namespaces])
+    return columns.made(
+        "namespace texts", lambda every: [labels.text(_ns(*one)) for one in every], every
+    )
 
 
 def _text(number: int | None) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from nsexporter import cadvisor, derived
 from nsexporter.catalogue.rows import Metric, Source, limit, local_event, number, stat
 from nsexporter.columns import Columns
-from nsexporter.samples import Samples
+from nsexporter.samples import Table
 
 _LABELS = ("container", "id", "image", "name", "namespace", "pod")
 
@@ -15,7 +15,7 @@ _LABELS = ("container", "id", "image", "name", "namespace", "pod")
 def _row(
     name: str,
     help_: str,
-    samples: Callable[[Columns], Samples],
+    table: Callable[[Columns], Table],
     v1: str,
     v2: str,
     *,
@@ -28,7 +28,7 @@ def _row(
         help=help_,
         group="cadvisor",
         labels=(*_LABELS, *labels),
-        samples=samples,
+        table=table,
         sources=(v1, v2),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nsexporter import samples
-from nsexporter.catalogue.rows import Metric, host
+from nsexporter.catalogue.rows import Metric, containers, host, whose
 from nsexporter.labels import CGROUP_LABELS
 
 HOST_METRICS: tuple[Metric, ...] = (
@@ -14,6 +14,7 @@ HOST_METRICS: tuple[Metric, ...] = (
         samples.cgroup_info,
         "the cgroup's path",
         group="cgroups",
+        of=whose,
     ),
     host(
         "cgroup_limited_by_info",
@@ -22,6 +23,7 @@ HOST_METRICS: tuple[Metric, ...] = (
         samples.limited_by_info,
         "the limits from the cgroup up to the root",
         group="memory",
+        of=samples.limits,
     ),
     host(
         "container_info",
@@ -31,6 +33,7 @@ HOST_METRICS: tuple[Metric, ...] = (
         samples.container_info,
         "the cgroup's path, the runtime's state",
         group="cgroups",
+        of=containers,
     ),
     host(
         "container_created_timestamp_seconds",
@@ -39,6 +42,7 @@ HOST_METRICS: tuple[Metric, ...] = (
         samples.container_created,
         "the runtime's state",
         group="cgroups",
+        of=containers,
     ),
     host(
         "container_restarts_total",
@@ -47,6 +51,7 @@ HOST_METRICS: tuple[Metric, ...] = (
         samples.container_restarts,
         "the runtime's state",
         group="cgroups",
+        of=containers,
     ),
     host(
         "host_oom_kills_total",

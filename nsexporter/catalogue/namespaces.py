@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nsexporter import sharing
-from nsexporter.catalogue.rows import Metric, host
+from nsexporter import peers, sharing
+from nsexporter.catalogue.rows import Metric, host, tabled
 from nsexporter.labels import CGROUP_LABELS
 
 NAMESPACE_METRICS: tuple[Metric, ...] = (
@@ -49,7 +49,6 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         ("ns_type",),
         sharing.namespaces_without_process_for_day,
         "/proc/PID/mountinfo, /proc/PID/fd, NS_GET_PARENT, NS_GET_USERNS",
-        steady=False,  # by the time of the pass
     ),
     host(
         "namespace_without_process_since_timestamp_seconds",
@@ -58,7 +57,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         sharing.namespace_without_process_since,
         "/proc/PID/mountinfo, /proc/PID/fd, NS_GET_PARENT, NS_GET_USERNS",
     ),
-    host(
+    tabled(
         "namespace_info",
         "What a namespace is: scope (host, container, pod, shared, service, other), held_by"
         " (process, mount, fd, child), path (a mount point, or the fd where only that keeps it),"
@@ -92,7 +91,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         sharing.user_namespace_mapped_uids,
         "/proc/PID/uid_map",
     ),
-    host(
+    tabled(
         "namespace_processes",
         "Processes in the namespace, as lsns counts them, zombies left out.",
         ("ns_type", "ns_inode"),
@@ -116,7 +115,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         "/proc/PID/ns/*_for_children",
         since="4.12, time 5.6",
     ),
-    host(
+    tabled(
         "namespace_containers",
         "Containers with a process in the namespace.",
         ("ns_type", "ns_inode"),
@@ -130,41 +129,42 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         sharing.host_namespace_containers,
         "/proc/PID/ns and cgroup.procs",
     ),
-    host(
+    tabled(
         "container_namespace_info",
         "Which namespaces the container's processes are in; 1.",
         (*CGROUP_LABELS, "ns_type", "ns_inode"),
-        sharing.container_namespace_info,
+        peers.container_namespace_info,
         "/proc/PID/ns and cgroup.procs",
     ),
-    host(
+    tabled(
         "container_namespace_peers",
         "Other containers with a process in a namespace that the container is in, the host's"
         " included.",
         (*CGROUP_LABELS, "ns_type"),
-        sharing.container_namespace_peers,
+        peers.container_namespace_peers,
         "/proc/PID/ns and cgroup.procs",
     ),
-    host(
+    tabled(
         "container_namespace_peers_outside_pod",
         "Other containers with a process in a namespace that the container is in, without those of"
         " its own pod and without the host's namespace (container_host_namespace tells of that).",
         (*CGROUP_LABELS, "ns_type"),
-        sharing.container_namespace_peers_outside_pod,
+        peers.container_namespace_peers_outside_pod,
         "/proc/PID/ns and cgroup.procs",
     ),
     host(
         "container_root_is_host_root",
         "1 where user ID 0 in the container is user ID 0 of the host, else 0.",
         CGROUP_LABELS,
-        sharing.container_root_is_host_root,
+        peers.container_root_is_host_root,
         "/proc/PID/ns/user and /proc/PID/uid_map",
+        of=peers.roots,
     ),
-    host(
+    tabled(
         "container_host_namespace",
         "1 where a process of the container is in the host's own namespace, else 0.",
         (*CGROUP_LABELS, "ns_type"),
-        sharing.container_host_namespace,
+        peers.container_host_namespace,
         "/proc/PID/ns and cgroup.procs",
     ),
     host(

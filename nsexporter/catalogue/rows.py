@@ -7,7 +7,25 @@ from dataclasses import dataclass
 
 from nsexporter.columns import Columns
 from nsexporter.derived import Column
-from nsexporter.samples import Samples
+from nsexporter.samples import Samples, Table
+
+Of = Callable[[Columns], tuple[object, ...]]
+"""What samples are made of."""
+
+
+def anything(columns: Columns) -> tuple[object, ...]:
+    """The whole snapshot: made anew in every pass."""
+    return (columns.snapshot,)
+
+
+def containers(columns: Columns) -> tuple[object, ...]:
+    """The containers alone, which seldom change."""
+    return (columns.containers,)
+
+
+def whose(columns: Columns) -> tuple[object, ...]:
+    """Which cgroups there are, and whose."""
+    return (columns.whose,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +49,11 @@ class Series:
 class Metric:
     """One metric family.
 
-    `series` (for every cgroup, with the cgroup's labels and `label`), or `samples` (any label
-    values, in the order of `labels`), or both. `help` is one sentence that ends with a full stop.
+    `series` (for every cgroup, with the cgroup's labels and `label`), or `table` (columns of any
+    other label texts and their values), or `samples` (label values, in the order of `labels`, and
+    values one by one); their samples follow each other. Samples are not asked for again where all
+    that they are made `of` is what it was in the pass before. `help` is one sentence that ends
+    with a full stop.
     """
 
     name: str
@@ -43,10 +64,11 @@ class Metric:
     label: str | None = None
     series: tuple[Series, ...] = ()
     labels: tuple[str, ...] = ()
+    table: Callable[[Columns], Table] | None = None
     samples: Callable[[Columns], Samples] | None = None
-    sources: tuple[str, str] = ("", "")  # v1, v2 in words, for rows with `samples`
+    of: Of = anything
+    sources: tuple[str, str] = ("", "")  # v1, v2 in words, for rows without `series`
     since: str = ""  # the kernel that first tells it, where that is after 3.10
-    steady: bool = False  # samples only of who is there and in which namespaces: seldom others
 
 
 def number(name: str) -> Source:
@@ -138,12 +160,13 @@ def host(
     name: str,
     help_: str,
     labels: tuple[str, ...],
-    samples: Callable[[Columns], Samples],
+    samples: Callable[[Columns], Samples] | None,
     source: str,
     *,
     group: str = "namespaces",
     since: str = "",
-    steady: bool | None = None,
+    table: Callable[[Columns], Table] | None = None,
+    of: Of = anything,
 ) -> Metric:
     """A row with label values of its own; type and unit follow from the name."""
     counter, info = name.endswith("_total"), name.endswith("_info")
@@ -154,8 +177,22 @@ def host(
         group=group,
         unit=_unit(name),
         labels=labels,
+        table=table,
         samples=samples,
+        of=of,
         sources=(source, source),
         since=since,
-        steady=group in ("namespaces", "cgroups") if steady is None else steady,
     )
+
+
+def tabled(
+    name: str,
+    help_: str,
+    labels: tuple[str, ...],
+    table: Callable[[Columns], Table],
+    source: str,
+    *,
+    since: str = "",
+) -> Metric:
+    """The same of a table, about namespaces."""
+    return host(name, help_, labels, None, source, since=since, table=table)

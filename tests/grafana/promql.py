@@ -88,7 +88,7 @@ def catalogue() -> dict[str, Vector]:
     """Every metric that the exporter, its client library or Prometheus itself may show."""
     found = {name: _metric(name, (), unit) for name, unit in _PROMETHEUS.items()}
     for row in METRICS:
-        labels = row.labels if row.samples else CGROUP_LABELS
+        labels = CGROUP_LABELS if row.series and not row.labels else row.labels
         found[row.name] = _metric(row.name, (*labels, row.label or ""))
     for own in SELF_METRICS:
         found[own.name] = _metric(own.name, own.labels)

@@ -146,5 +146,5 @@ def told(collector: Collector) -> list[bytes]:
         line
         for family in families
         if "_since_last_" not in family.name and "_exceeded_" not in family.name
-        for line in family.body.splitlines()
+        for line in b"".join(family.bodies).splitlines()
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
@@ -13,9 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nsexporter import exposition
 from nsexporter.catalogue import METRICS
-from nsexporter.columns import Columns
+from nsexporter.columns import Columns, Memo
 from nsexporter.kernel.parse import text_of
-from nsexporter.model import Cgroup, Container, Identity, Snapshot
+from nsexporter.model import Cgroup, Container, Identity, Namespace, Snapshot
 from tests.snapshots import NOTHING
 
 # Small and hostile: what formats separate, quote and escape with, and bytes that are not UTF-8.
@@ -35,7 +37,11 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         if draw(st.booleans()):
             container_id = f"{name} of its own"
             container = Container(
-                container_id=container_id, label_id=container_id, runtime="docker", cgroup=path
+                container_id=container_id,
+                label_id=container_id,
+                runtime="docker",
+                cgroup=path,
+                pod_uid=draw(st.sampled_from(["", "one", "two"])),
             )
             containers.append(container)
         files = {
@@ -60,12 +66,30 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
                 stat=(draw(NUMBERS), draw(NUMBERS)),
             )
         )
+    return of(cgroups, draw(namespaces([one.container_id for one in containers])))
+
+
+def of(cgroups: Sequence[Cgroup], namespaces: Sequence[Namespace]) -> Snapshot:
+    containers = tuple(cgroup.container for cgroup in cgroups if cgroup.container is not None)
     return replace(
         NOTHING,
         cgroups=tuple(cgroups),
-        containers=tuple(containers),
+        containers=containers,
         label_ids={one.container_id: one.label_id for one in containers},
+        namespaces=tuple(namespaces),
+        host_namespaces={"net": 1},
     )
+
+
+@st.composite
+def namespaces(draw: st.DrawFn, containers: Sequence[str]) -> list[Namespace]:
+    """Some namespaces of two types, with any of the containers in each."""
+    inside = st.frozensets(st.sampled_from(containers)) if containers else st.just(frozenset())
+    return [
+        Namespace(ns_type=ns_type, inode=inode, processes=1, containers=draw(inside))
+        for ns_type in ("net", "user")
+        for inode in range(1, draw(st.integers(2, 4)))
+    ]
 
 
 def expected(snapshot: Snapshot) -> dict[tuple[str, str], float]:
@@ -86,6 +110,66 @@ def expected(snapshot: Snapshot) -> dict[tuple[str, str], float]:
     return values
 
 
+@settings(deadline=None)  # of a loaded machine nothing is asserted
+@given(snapshots(), snapshots())
+def test_a_pass_rendered_after_others_is_what_it_is_alone(a: Snapshot, b: Snapshot) -> None:
+    there = {cgroup.path for cgroup in b.cgroups}
+    both = of([*(one for one in a.cgroups if one.path not in there), *b.cgroups], b.namespaces)
+    memo: Memo = {}
+    before: list[exposition.Family] = []
+    for snapshot in (a, both, both, b, a):
+        columns, alone = Columns(snapshot, memo), Columns(snapshot)
+        families = exposition.render(columns, METRICS)
+        assert families == exposition.render(alone, METRICS)
+        assert columns.malformed == alone.malformed
+        # What is equal is the same object, so that it is not compressed again.
+        kept = {family.name: family for family in before}
+        assert all(kept.get(one.name) is one for one in families if kept.get(one.name) == one)
+        before = families
+
+
+@settings(deadline=None)  # of a loaded machine nothing is asserted
+@given(snapshots())
+def test_peers_of_a_container_are_those_that_share_a_namespace(snapshot: Snapshot) -> None:
+    families = exposition.render(Columns(snapshot), METRICS)
+    shown = {
+        (sample.name, sample.labels["container_id"], sample.labels["ns_type"]): sample.value
+        for family in text_string_to_metric_families(b"".join(exposition.text(families)).decode())
+        for sample in family.samples
+        if re.match("nsexporter_container_(namespace_peers|host_namespace)", sample.name)
+    }
+    wanted = {}
+    for one in snapshot.containers:
+        for ns_type in ("net", "user"):
+            own = [
+                namespace
+                for namespace in snapshot.namespaces
+                if namespace.ns_type == ns_type and one.container_id in namespace.containers
+            ]
+            if not own:
+                continue
+            key = (one.label_id, ns_type)
+            peers = [
+                other
+                for other in snapshot.containers
+                if other is not one and any(other.container_id in n.containers for n in own)
+            ]
+            wanted["nsexporter_container_namespace_peers", *key] = len(peers)
+            if ns_type == "net":
+                apart = [n for n in own if n.inode != 1]
+                strangers = [
+                    other
+                    for other in peers
+                    if any(other.container_id in n.containers for n in apart)
+                    and (not one.pod_uid or one.pod_uid != other.pod_uid)
+                ]
+                name = "nsexporter_container_namespace_peers_outside_pod"
+                wanted[name, *key] = len(strangers)
+                wanted["nsexporter_container_host_namespace", *key] = len(own) - len(apart)
+    assert shown == wanted
+
+
+@settings(deadline=None)  # of a loaded machine nothing is asserted
 @given(snapshots())
 def test_what_is_rendered_reads_back_in_both_formats(snapshot: Snapshot) -> None:
     families = exposition.render(Columns(snapshot), METRICS)
@@ -94,7 +178,7 @@ def test_what_is_rendered_reads_back_in_both_formats(snapshot: Snapshot) -> None
     wanted = expected(snapshot)
     for parsed in (text_string_to_metric_families(text), openmetrics_families(openmetrics)):
         samples = [sample for family in parsed for sample in family.samples]
-        assert len(samples) == sum(family.body.count(b"\n") for family in families)
+        assert len(samples) == sum(b"".join(family.bodies).count(b"\n") for family in families)
         shown = {
             (sample.name.removeprefix("nsexporter_cgroup_memory_"), sample.labels["cgroup"]): (
                 float(sample.value)

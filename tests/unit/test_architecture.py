@@ -77,7 +77,7 @@ ALLOWED = {
     "kernel.tracefs": set(),
     "edge": {"config", "model", "kernel.cgroupfs", "kernel.parse", "kernel.pressure_level",
              "kernel.sampling", "kernel.tracefs"},
-    "columns": {"model", "kernel", "kernel.parse"},
+    "columns": {"labels", "model", "kernel", "kernel.parse"},
     "labels": {"model"},
     "derived": {"columns", "model"},
     "protection": {"columns", "derived"},
@@ -85,6 +85,7 @@ ALLOWED = {
     "killed": {"model", "columns", "derived", "labels", "samples"},
     "catalogue.oom": {"catalogue.rows", "killed", "labels"},
     "sharing": {"model", "columns", "labels", "samples"},
+    "peers": {"model", "columns", "derived", "labels", "samples", "sharing"},
     "catalogue.rows": {"columns", "derived", "samples"},
     "catalogue.memory": {"catalogue.rows", "derived"},
     "kernel.hugetlb": set(),
@@ -96,14 +97,14 @@ ALLOWED = {
     "cadvisor": {"columns", "derived", "labels", "model", "samples"},
     "catalogue.cadvisor": {"cadvisor", "catalogue.rows", "columns", "derived", "samples"},
     "catalogue.host": {"catalogue.rows", "samples", "labels"},
-    "catalogue.namespaces": {"catalogue.rows", "sharing", "labels"},
+    "catalogue.namespaces": {"catalogue.rows", "labels", "peers", "sharing"},
     "catalogue.__init__": {
         "catalogue.rows", "catalogue.cadvisor", "catalogue.limits", "catalogue.reclaim",
         "catalogue.breakdown", "catalogue.memory",
         "catalogue.pids", "catalogue.host", "catalogue.oom",
         "catalogue.namespaces",
     },
-    "exposition": {"catalogue.rows", "columns", "labels", "model", "samples"},
+    "exposition": {"catalogue.rows", "columns", "labels", "samples"},
     "loop": {"collector", "model"},
     "selfmetrics": {"exposition", "labels"},
     "reference": {"config", "catalogue", "catalogue.rows", "catalogue.host",
@@ -178,7 +179,7 @@ def test_no_arrow_points_up_the_line() -> None:
 
 def test_only_kernel_opens_kernel_files() -> None:
     for name in (
-        "columns", "derived", "sharing", "samples", "killed", "exposition", "model", "labels",
-        "oom/feed", "oom/ledger", "oom/state",
+        "columns", "derived", "sharing", "peers", "samples", "killed", "exposition", "model",
+        "labels", "oom/feed", "oom/ledger", "oom/state",
     ):  # fmt: skip
         assert "open(" not in (PACKAGE / f"{name}.py").read_text(encoding="utf-8")

@@ -1,0 +1,144 @@
+"""Columns about containers: which namespaces each is in, and who else is in them."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from nsexporter import labels, sharing
+from nsexporter.columns import Columns
+from nsexporter.derived import Column
+from nsexporter.labels import Pairs
+from nsexporter.model import Container
+from nsexporter.samples import Samples, Table
+from nsexporter.sharing import Members, Place
+
+
+def container_namespace_info(columns: Columns) -> Table:
+    """Every namespace that a container has a process in."""
+
+    def texts(places: Sequence[Place]) -> list[bytes]:
+        return _texts(
+            (container, (("ns_type", ns_type), ("ns_inode", str(inode))))
+            for container, ns_type, inodes in places
+            for inode in inodes
+        )
+
+    every = columns.made("container_namespace_info", texts, _places(columns))
+    return every, [b"1"] * len(every)
+
+
+def container_namespace_peers(columns: Columns) -> Table:
+    """Other containers in a container's namespaces, each once."""
+
+    def peers(places: Sequence[Place], members: Members) -> Column:
+        return [
+            b"%d" % (len(_inside(members, ns_type, inodes)) - 1) for _, ns_type, inodes in places
+        ]
+
+    column = columns.made("peers", peers, _places(columns), _members(columns))
+    return _by_type(columns), column
+
+
+def container_namespace_peers_outside_pod(columns: Columns) -> Table:
+    """Peers that are not of the container's own pod, in namespaces other than the host's."""
+
+    def strangers(
+        places: Sequence[Place], members: Members, host: Mapping[str, int], pods: Mapping[str, str]
+    ) -> Column:
+        # Counted by pod once for each namespace: for each container it would be quadratic.
+        pods_in = functools.cache(lambda inside: Counter(pods[one] for one in inside))
+        column: list[bytes | None] = []
+        for container, ns_type, inodes in places:
+            if ns_type not in host:
+                column.append(None)
+                continue
+            inside = _inside(members, ns_type, [i for i in inodes if i != host[ns_type]])
+            pod = pods[container.container_id]
+            own = pods_in(inside)[pod] if pod else container.container_id in inside
+            column.append(b"%d" % (len(inside) - own))
+        return column
+
+    pods = columns.made("pods", lambda _: sharing.pods_of(columns.snapshot), columns.whose)
+    column = columns.made(
+        "strangers", strangers, _places(columns), _members(columns), _host(columns), pods
+    )
+    return _by_type(columns), column
+
+
+def container_host_namespace(columns: Columns) -> Table:
+    """Whether a container is in the host's namespace, where that one is known."""
+
+    def inside(places: Sequence[Place], host: Mapping[str, int]) -> Column:
+        return [
+            b"%d" % (host[ns_type] in inodes) if ns_type in host else None
+            for _, ns_type, inodes in places
+        ]
+
+    column = columns.made("host_namespace", inside, _places(columns), _host(columns))
+    return _by_type(columns), column
+
+
+def container_root_is_host_root(columns: Columns) -> Samples:
+    """Whether uid 0 of a container's user namespace is uid 0 of the host."""
+    host, maps = columns.snapshot.host_namespaces.get("user"), _uid_maps(columns)
+    for container, ns_type, inodes in _places(columns):
+        if ns_type == "user":
+            known = [maps[inode] for inode in inodes if maps[inode]]
+            root = host in inodes or any(line[:2] == (0, 0) for one in known for line in one)
+            if root or len(known) == len(inodes):
+                yield labels.of_container(container), int(root)
+
+
+def roots(columns: Columns) -> tuple[object, ...]:
+    """What `container_root_is_host_root` is made of."""
+    return _places(columns), _host(columns), _uid_maps(columns)
+
+
+def _members(columns: Columns) -> Members:
+    return columns.same("members", sharing.members(columns.snapshot))
+
+
+def _places(columns: Columns) -> Sequence[Place]:
+    def places(containers: Sequence[Container], members: Members) -> Sequence[Place]:
+        return list(sharing.by_container(containers, members))
+
+    return columns.made("places", places, columns.containers, _members(columns))
+
+
+def _host(columns: Columns) -> Mapping[str, int]:
+    return columns.same("host", columns.snapshot.host_namespaces)
+
+
+def _uid_maps(columns: Columns) -> Mapping[int, tuple[tuple[int, int, int], ...]]:
+    return columns.same(
+        "uid_maps", {n.inode: n.uid_map for n in columns.snapshot.namespaces if n.ns_type == "user"}
+    )
+
+
+def _inside(members: Members, ns_type: str, inodes: Sequence[int]) -> frozenset[str]:
+    """The containers in some namespaces of a type, most often in one."""
+    if len(inodes) == 1:
+        return members[ns_type, inodes[0]]
+    return frozenset().union(*(members[ns_type, inode] for inode in inodes))
+
+
+def _by_type(columns: Columns) -> Sequence[bytes]:
+    def texts(places: Sequence[Place]) -> list[bytes]:
+        return _texts((container, (("ns_type", ns_type),)) for container, ns_type, _ in places)
+
+    return columns.made("by_type", texts, _places(columns))
+
+
+def _texts(labelled: Iterable[tuple[Container, Pairs]]) -> list[bytes]:
+    """The label texts of containers with labels of their own, each container's rendered once."""
+    own: dict[str, bytes] = {}
+    rest = functools.cache(labels.text)
+    texts = []
+    for container, pairs in labelled:
+        head = own.get(container.container_id)
+        if head is None:
+            head = own[container.container_id] = labels.render(labels.of_container(container))
+        texts.append(b"%b,%b" % (head, rest(pairs)))
+    return texts
