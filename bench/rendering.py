@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector as ClientCollector
 from nsexporter import config, exposition
 from nsexporter.catalogue import METRICS
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns
+from nsexporter.columns import Columns, Memo
 
 
 class _Families(ClientCollector):
@@ -31,20 +31,31 @@ def compare(rounds: int) -> dict[str, float]:
         snapshot = collector.collect()
     finally:
         collector.close()
-    text = b"".join(exposition.text(exposition.render(Columns(snapshot), METRICS)))
+    memo: Memo = {}
+    columns = Columns(snapshot, memo)
+    text = b"".join(exposition.text(exposition.render(columns, METRICS)))
     registry = CollectorRegistry()
     registry.register(_Families(list(text_string_to_metric_families(text.decode()))))
-    ours, theirs = [], []
+    times: dict[str, list[float]] = {"first": [], "lines": [], "theirs": []}
     for _ in range(rounds):
         before = time.process_time()
-        exposition.text(exposition.render(Columns(snapshot), METRICS))
+        exposition.render(Columns(snapshot), METRICS)
+        times["first"].append(time.process_time() - before)
+        # As in a pass in which every family has changed; the memory of the old ones is used again.
+        for key in [key for key, (_, made) in memo.items() if isinstance(made, bytes)]:
+            del memo[key]
+        before = time.process_time()
+        exposition.text(exposition.render(columns, METRICS))
         between = time.process_time()
         generate_latest(registry)
-        ours.append(between - before)
-        theirs.append(time.process_time() - between)
+        times["lines"].append(between - before)
+        times["theirs"].append(time.process_time() - between)
+    first, lines, theirs = (statistics.median(some) * 1000 for some in times.values())
     return {
         "samples rendered": sum(not line.startswith(b"#") for line in text.splitlines()),
-        "render, ms": statistics.median(ours) * 1000,
-        "generate_latest, ms": statistics.median(theirs) * 1000,
-        "render ÷ generate_latest": statistics.median(ours) / statistics.median(theirs),
+        "first render, nothing known: parse, derive, labels, lines, ms": first,
+        "render, every line anew, labels and columns known, ms": lines,
+        "generate_latest, values and labels known, ms": theirs,
+        "first render ÷ generate_latest": first / theirs,
+        "render ÷ generate_latest": lines / theirs,
     }
