@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 _HEAD = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"  # deflate, no name, no time, fastest, unknown system
 _END = b"\x03\0"  # an empty last block
-_SMALL = 4096  # shorter chunks are compressed together, and anew
+_SMALL = 4096  # shorter chunks are compressed together
 _POLYNOMIAL = 0xEDB88320  # of crc32, with the coefficient of x^0 in the highest bit
 
 
@@ -18,7 +19,8 @@ _POLYNOMIAL = 0xEDB88320  # of crc32, with the coefficient of x^0 in the highest
 class _Segment:
     """Deflate blocks, none of them the last, that end at a byte and refer to nothing before."""
 
-    chunk: bytes
+    chunks: tuple[bytes, ...]  # kept, so that no other object gets their ids
+    length: int
     deflated: bytes
     crc: int
     shift: int  # x^(8 * length) modulo the polynomial
@@ -29,37 +31,39 @@ class Gzip:
 
     def __init__(self) -> None:
         self._zlib = _fastest()
-        self._segments: dict[int, _Segment] = {}  # by the chunk's id, which is its as it is kept
+        self._segments: dict[tuple[int, ...], _Segment] = {}  # by the ids of their chunks
 
     def member(self, chunks: Sequence[bytes]) -> list[bytes]:
         """One member of all `chunks`, itself in chunks."""
         before, self._segments = self._segments, {}
         body = [_HEAD]
-        small: list[bytes] = []
         crc = length = 0
-        for chunk in (*chunks, None):
-            if chunk is not None and len(chunk) < _SMALL:
-                small.append(chunk)
-                continue
-            segments = [self._segment(b"".join(small))] if small else []
-            small.clear()
-            if chunk is not None:
-                segment = before.get(id(chunk)) or self._segment(chunk)
-                self._segments[id(chunk)] = segment
-                segments.append(segment)
-            for segment in segments:
-                # crc32_combine of zlib: the crc of what came before, moved up by the length.
-                crc = _product(segment.shift, crc) ^ segment.crc
-                length += len(segment.chunk)
-                body.append(segment.deflated)
+        for group in _groups(chunks):
+            key = tuple(map(id, group))
+            segment = self._segments[key] = before.get(key) or self._segment(group)
+            # crc32_combine of zlib: the crc of what came before, moved up by the length.
+            crc = _product(segment.shift, crc) ^ segment.crc
+            length += segment.length
+            body.append(segment.deflated)
         end = crc.to_bytes(4, "little") + (length & 0xFFFFFFFF).to_bytes(4, "little")
         return [*body, _END + end]
 
-    def _segment(self, chunk: bytes) -> _Segment:
+    def _segment(self, chunks: tuple[bytes, ...]) -> _Segment:
+        chunk = b"".join(chunks)
         # Level 1: higher ones cost ten times the rendering.
         deflate = self._zlib.compressobj(1, zlib.DEFLATED, -15)
         deflated = deflate.compress(chunk) + deflate.flush(self._zlib.Z_SYNC_FLUSH)
-        return _Segment(chunk, deflated, zlib.crc32(chunk), _shift(len(chunk)))
+        length = len(chunk)
+        return _Segment(chunks, length, deflated, zlib.crc32(chunk), _shift(length))
+
+
+def _groups(chunks: Sequence[bytes]) -> Iterator[tuple[bytes, ...]]:
+    """The chunks in order, small ones that follow each other together."""
+    for small, group in groupby(chunks, lambda chunk: len(chunk) < _SMALL):
+        if small:
+            yield tuple(group)
+        else:
+            yield from ((chunk,) for chunk in group)
 
 
 def _fastest() -> Any:

@@ -39,3 +39,12 @@ def test_only_chunks_that_are_not_those_of_the_last_member_are_compressed_again(
     second = member.member([LONG, changed])
     assert second[1] is first[1] and second[2] is not first[2]
     assert gzip.decompress(b"".join(second)) == LONG + changed
+
+
+def test_short_chunks_that_are_the_same_objects_are_kept_too() -> None:
+    member = Gzip()
+    header = b"# HELP nsexporter_up Whether it is.\n"
+    first = member.member([header, LONG, b"nsexporter_passes_total 1\n"])
+    second = member.member([header, LONG, b"nsexporter_passes_total 2\n"])
+    assert second[1] is first[1] and second[2] is first[2] and second[3] != first[3]
+    assert gzip.decompress(b"".join(second)).endswith(b"passes_total 2\n")
