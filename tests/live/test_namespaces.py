@@ -29,6 +29,7 @@ from tests.conftest import Need
 from tests.live import lab
 from tests.live.nslab import CLONE, SCOPE, actor, asked, child, info, inode, link, value
 from tests.samples import of, scrape
+from tests.waiting import SLOWNESS
 
 FLAGS = {
     "mnt": "--mount",
@@ -348,4 +349,5 @@ def test_the_scan_costs_a_fraction_of_what_lsns_does(need: Need) -> None:
                 if number >= 2:  # all processes are read twice when they are new
                     costs[f"{refresh}"] = min(costs.get(f"{refresh}", used), used)
     assert 3 * costs["1"] < costs["lsns"]
-    assert 8 * costs["8"] < costs["lsns"]
+    # Python costs more of an emulated processor than lsns does: 7.8 times was seen there.
+    assert (8 if SLOWNESS == 1 else 4) * costs["8"] < costs["lsns"]
