@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nsexporter.columns import Columns
 from nsexporter.derived import Column
+from nsexporter.kernel import cgroupfs
 from nsexporter.samples import Samples, Table
 
 Of = Callable[[Columns], tuple[object, ...]]
@@ -34,6 +35,7 @@ class Source:
 
     text: str
     column: Callable[[Columns], Column]
+    file: str = ""  # where it is the value of one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +74,11 @@ class Metric:
 
 
 def number(name: str) -> Source:
-    return Source(name, lambda columns: columns.number(name))
+    return Source(name, lambda columns: columns.number(name), name)
 
 
 def limit(name: str) -> Source:
-    return Source(name, lambda columns: columns.limit(name))
+    return Source(name, lambda columns: columns.limit(name), name)
 
 
 def stat(key: str) -> Source:
@@ -84,7 +86,7 @@ def stat(key: str) -> Source:
 
 
 def key(name: str, word: str) -> Source:
-    return Source(f"{name} {word}", lambda columns: columns.key(name, word.encode()))
+    return Source(f"{name} {word}", lambda columns: columns.key(name, word.encode()), name)
 
 
 def local_event(word: str) -> Source:
@@ -103,6 +105,7 @@ def pressure(kind: str) -> Source:
     return Source(
         f"memory.pressure {kind} total",
         lambda columns: columns.pressure("memory.pressure", kind.encode()),
+        "memory.pressure",
     )
 
 
@@ -120,6 +123,9 @@ def cgroup(
     group: str = "memory",
 ) -> Metric:
     """A row for every cgroup; type and unit follow from the name."""
+    files = {source.file for source in (v1, v2) if source is not None}
+    if files & cgroupfs.IN_TURN:
+        help_ = f"{help_[:-1]} (at most {cgroupfs.REFRESH} passes old)."
     return Metric(
         name=f"nsexporter_cgroup_{name}",
         type="counter" if name.endswith("_total") else "gauge",

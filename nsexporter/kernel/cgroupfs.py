@@ -87,6 +87,9 @@ WRITTEN = frozenset(
 REFRESH = 8
 """Passes in which every file of every cgroup is read once, whatever was told or has changed."""
 
+IN_TURN = frozenset((*V1_FILES, *V2_FILES, *PIDS_FILES)) - HOT - WRITTEN
+"""Read when a hot file of the cgroup has changed; else in turn, so up to REFRESH passes old."""
+
 
 @dataclass(frozen=True, slots=True)
 class Found:

@@ -86,7 +86,7 @@ ALLOWED = {
     "catalogue.oom": {"catalogue.rows", "killed", "labels"},
     "sharing": {"model", "columns", "labels", "samples"},
     "peers": {"model", "columns", "derived", "labels", "samples", "sharing"},
-    "catalogue.rows": {"columns", "derived", "samples"},
+    "catalogue.rows": {"columns", "derived", "kernel", "kernel.cgroupfs", "samples"},
     "catalogue.memory": {"catalogue.rows", "derived"},
     "kernel.hugetlb": set(),
     "breakdown": {"columns", "kernel", "kernel.parse", "labels", "samples"},

@@ -44,3 +44,12 @@ def test_every_row_has_a_source() -> None:
 def test_the_reference_is_current() -> None:
     written = Path(__file__).parents[2] / "docs" / "metrics.md"
     assert written.read_text(encoding="utf-8") == reference()
+
+
+def test_help_says_what_may_be_some_passes_old() -> None:
+    old = {row.name for row in METRICS if row.help.endswith(" (at most 8 passes old).")}
+    assert "nsexporter_cgroup_memory_failcnt_total" in old
+    assert not old & {
+        "nsexporter_cgroup_memory_usage_bytes",  # read in every pass
+        "nsexporter_cgroup_memory_limit_bytes",  # inotify tells
+    }
