@@ -1,0 +1,61 @@
+"""Docker's containers that are OOM-killed before anybody could have looked at them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live import kills
+from tests.live.exporter import Exporter, running
+from tests.runtimes.rig import IMAGE, Docker
+from tests.samples import Samples, of
+
+
+@pytest.fixture
+def exporter(docker: Docker) -> Iterator[Exporter]:
+    # Landlock would hide the lab's root, which is below /proc.
+    flags = (f"--path.rootfs={docker.lab.path('')}", "--security.landlock=off")
+    with running(*flags) as started:
+        kills.scrape(started)
+        yield started
+
+
+def account(samples: Samples, container_id: str) -> dict[str, str]:
+    """The labels of the container's series with a kill, if there is one."""
+    wanted = ("container_id", container_id[:12])
+    return next(
+        (
+            dict(labels)
+            for (name, labels), value in samples.items()
+            if name == "nsexporter_oom_kills_total" and wanted in labels and value
+        ),
+        {},
+    )
+
+
+def test_a_container_killed_in_its_first_second_and_removed_is_counted_by_its_id(
+    docker: Docker, exporter: Exporter
+) -> None:
+    names = {}
+    began = time.time()
+    for _ in range(5):
+        name = f"short-{uuid.uuid4().hex[:8]}"
+        flags = ("--rm", "--name", name, "--network", "none", "-m", "16m")
+        command = ("dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
+        names[docker("run", "-d", *flags, IMAGE, *command)] = name
+
+    ended = time.time()
+    samples = kills.wait_for(exporter, lambda now: all(account(now, one) for one in names), 30)
+    accounts = {container_id: account(samples, container_id) for container_id in names}
+    assert all(accounts.values())
+    named = {c: told["container_name"] for c, told in accounts.items() if "container_name" in told}
+    assert named.items() <= names.items()  # of those that docker told in time
+    for labels in accounts.values():
+        assert labels["constraint"] == "memcg"
+        assert of(samples, "nsexporter_oom_kills_total", **labels) == 1
+        del labels["constraint"]
+        last = of(samples, "nsexporter_oom_last_kill_timestamp_seconds", **labels)
+        assert last is not None and began - 1 < last < ended + 1
