@@ -120,7 +120,8 @@ def test_ps_watch_shows_the_first_lines_where_not_all_fit(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "status"), [((), -signal.SIGHUP), (("env", "--ignore-signal=HUP"), 0)]
+    ("prefix", "status"),
+    [(("env", "--default-signal=HUP"), -signal.SIGHUP), (("env", "--ignore-signal=HUP"), 0)],
 )
 def test_ps_watch_ends_with_its_terminal(pair: Pair, prefix: tuple[str, ...], status: int) -> None:
     with watched(*prefix) as (process, near, until_cleared):
