@@ -106,6 +106,7 @@ class Watcher:
                 self._events = CgroupEvents(
                     Reader(), hierarchies.memory, self._poll, v2=self._v2, most=most
                 )
+                self._feed.sources["notifications"] = self._events.complete
         except (OSError, ParseError) as error:
             log.warning("cgroups are not watched between passes: %s", error)
 

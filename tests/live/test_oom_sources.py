@@ -73,12 +73,13 @@ def test_an_ordinary_user_counts_by_the_cgroups_counters_and_the_hosts_total(top
     alive = kills.limited(top, "alive")
     name = kills.path_of(alive)
     with running(by=command(())) as exporter:
-        samples = kills.scrape(exporter)
         kmsg = kmsg_for_everybody()
         # On v1 only root may ask for notifications.
-        assert sources(samples) == {
+        told = {
             "counters": True, "kmsg": kmsg, "notifications": lab.version() == "v2", "vmstat": True,
         }  # fmt: skip
+        samples = kills.wait_for(exporter, lambda now: sources(now) == told)
+        assert sources(samples) == told
         assert capable(samples) == (kmsg, 1, 1)
         kills.kill(alive)
         samples = kills.wait_for(
