@@ -22,7 +22,8 @@ class Entry:
     logged: list[float] = field(default_factory=list)  # arrival of kills no counter has shown
     held: list[tuple[float, OomKill]] = field(default_factory=list)  # arrival; to be confirmed
     fresh: int = 0  # kills its counter told, whose details are looked for
-    below: int = 0  # the same, told by its hierarchical counter: in it or below
+    # When its hierarchical counter told of more (start of the pass): in it or below.
+    below: list[float] = field(default_factory=list)
     unlogged: list[float] = field(default_factory=list)  # epoch; counted, no line in the log yet
     unlogged_below: list[float] = field(default_factory=list)
     gone: float | None = None  # since when the cgroup is not there (epoch)
@@ -30,3 +31,12 @@ class Entry:
     container: Container | None = None  # that the cgroup is, or lies in
     pod_name: str = ""  # of the pod that it is, or lies in
     pod_namespace: str = ""
+
+
+@dataclass(slots=True)
+class Above:
+    """What is known of a hierarchical counter (v2), by its path."""
+
+    instance: int = 0  # inode of the cgroup, 0: not seen yet
+    explained: int = 0  # kills that were counted and that are in it, or will be
+    counted: list[float] = field(default_factory=list)  # when (monotonic), since the last pass

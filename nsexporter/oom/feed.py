@@ -212,7 +212,7 @@ class Feed:
                 if kills or one.path in ledger.above:
                     below.append((one.path, one.key, kills))
         for path, inode, kills in reversed(below):  # children first
-            ledger.count_below(path, inode, kills)
+            ledger.count_below(path, inode, kills, started)
 
     def _pending(self) -> bool:
         """Whether a counter told of a kill that the log will tell the details of."""

@@ -8,7 +8,9 @@ names nobody. So:
 - A kill that the log places in a cgroup is counted there, and expected to show in its counter.
 - A rise of a counter that no such kill explains is counted as kills without a name, for which
   the log may still tell the details.
-- A rise of a hierarchical counter that nothing below explains is counted where it was seen.
+- A rise of a hierarchical counter that nothing below explains is counted where it was seen, once
+  a whole pass more has read every counter below it: until then what tells of a kill there tells
+  of this one. If it was another, the next reading has one more.
 - What the total has more, and has had for a second, is counted as unattributed.
 
 Pure bookkeeping: nothing is read here, and times are passed in.
@@ -20,7 +22,7 @@ from collections.abc import Iterator, Set
 from dataclasses import replace
 
 from nsexporter.model import OomKill
-from nsexporter.oom.entry import UNKNOWN, Entry
+from nsexporter.oom.entry import UNKNOWN, Above, Entry
 from nsexporter.oom.suspects import Line, Suspects
 
 SETTLED = 1.0  # seconds after which nothing more is expected to tell of a kill
@@ -35,9 +37,7 @@ class Ledger:
         self.entries: dict[str, Entry] = {}
         self.attributed = 0  # of this boot, also of entries that were dropped since
         self.unattributed = 0
-        # Of paths with a kill in or below them: inode of the cgroup (0: not seen yet), and how
-        # many kills were counted that its hierarchical counter has too.
-        self.above: dict[str, tuple[int, int]] = {}
+        self.above: dict[str, Above] = {}  # of paths with a kill in or below them
         self.looked = False  # whether a pass has ended: what is found anew happened since
         self.unplaced: list[Line] = []  # whose cgroup is not known
         self.news: list[tuple[str | None, OomKill]] = []  # counted since the caller took them
@@ -58,11 +58,11 @@ class Ledger:
             self.unplaced.append(Line(now, kill))
             return
         entry = self.entries.setdefault(cgroup, Entry())
-        if self._claim(cgroup, entry, kill):
+        if self._claim(cgroup, entry, kill, now):
             return
         if sure:
             entry.logged.append(now)
-            self._attribute(cgroup, 1)
+            self._attribute(cgroup, 1, now)
             self._book(cgroup, entry, kill)
         else:
             entry.held.append((now, kill))
@@ -85,24 +85,27 @@ class Ledger:
         entry.value = value
         told = min(rise, len(entry.logged))
         del entry.logged[:told]
-        entry.fresh += rise - told
-        self._attribute(cgroup, rise - told)
-        self._confirm(cgroup, entry)
+        for _ in range(rise - told):
+            if not self._take_below(cgroup, at):
+                self._attribute(cgroup, 1, at)
+            entry.fresh += 1
+        self._confirm(cgroup, entry, at)
         return rise - told
 
-    def count_below(self, cgroup: str, instance: int, value: int) -> int:
-        """A hierarchical counter, read before those below it were, which were counted already;
-        how many kills it tells anew."""
-        seen, explained = self.above.get(cgroup, (0, 0))
-        if seen != instance:
-            explained = min(explained, value)
-        self.above[cgroup] = instance, explained
-        rise = max(0, value - explained)
+    def count_below(self, cgroup: str, instance: int, value: int, started: float) -> int:
+        """A hierarchical counter, read in the pass that began at `started` (monotonic) before
+        those below it were, which were counted already; how many kills it tells anew."""
+        above = self.above.setdefault(cgroup, Above())
+        if above.instance != instance:
+            # Of its predecessor's kills it has none, but may not have the latest ones yet.
+            unread = sum(at >= started for at in above.counted)
+            above.instance, above.explained = instance, min(above.explained, value + unread)
+        rise = max(0, value - above.explained)
         if rise:
             entry = self.entries.setdefault(cgroup, Entry())
-            entry.below += rise
-            self._attribute(cgroup, rise)
-            self._confirm(cgroup, entry)
+            entry.below += [started] * rise
+            self._attribute(cgroup, rise, started)
+            self._confirm(cgroup, entry, started)
         return rise
 
     def settle(self, total: int | None, living: Set[str], started: float, epoch: float) -> None:
@@ -119,10 +122,12 @@ class Ledger:
             if missing and cgroup not in living:
                 missing -= 1
                 self.entries.setdefault(cgroup, Entry(gone=epoch)).fresh += 1
-                self._attribute(cgroup, 1)
+                self._attribute(cgroup, 1, started)
                 del self.suspects[cgroup]
-        self._name_fresh(epoch)
+        self._name_fresh(started, epoch)
         self._give_up(missing, total is None, started, epoch)
+        for above in self.above.values():
+            above.counted = [at for at in above.counted if at >= started]
         absent = self.above.keys() - living
         for cgroup in absent & self._absent:
             del self.above[cgroup]
@@ -140,52 +145,59 @@ class Ledger:
             if old and not kept.held:
                 del self.entries[cgroup]
 
-    def _confirm(self, cgroup: str, entry: Entry) -> None:
+    def _confirm(self, cgroup: str, entry: Entry, now: float) -> None:
         while entry.held and (entry.fresh or entry.below):
-            self._take(entry)
+            self._take(entry, now)
             self._book(cgroup, entry, entry.held.pop(0)[1])
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: Entry, now: float) -> None:
+        """One of the kills that were told without details has them."""
         if entry.fresh:
             entry.fresh -= 1
         else:
-            entry.below -= 1
+            entry.below.pop(0)
+            entry.logged.append(now)  # its own counter has not shown it
 
-    def _claim(self, cgroup: str, entry: Entry, kill: OomKill) -> bool:
+    def _claim(self, cgroup: str, entry: Entry, kill: OomKill, now: float) -> bool:
         """Whether a kill is one that a counter, its own or one above it, told already."""
-        if entry.fresh or entry.below:
-            self._take(entry)
+        if entry.fresh:
+            self._take(entry, now)
             self._book(cgroup, entry, kill)
             return True
         if _late(entry.unlogged, kill) or _late(entry.unlogged_below, kill):
             if kill.time is not None and kill.time >= (entry.last.time or 0) - SETTLED:
                 entry.last = kill
             return True
-        for above in _above(cgroup):
-            upper = self.entries.get(above)
-            if upper is None:
-                continue
-            if upper.below:
-                upper.below -= 1
-                self._explain(cgroup, above, 1)
-                self._book(cgroup, entry, kill)
-                return True
-            if _late(upper.unlogged_below, kill):
+        if self._take_below(cgroup, now):
+            entry.logged.append(now)
+            self._book(cgroup, entry, kill)
+            return True
+        uppers = map(self.entries.get, _above(cgroup))
+        return any(upper is not None and _late(upper.unlogged_below, kill) for upper in uppers)
+
+    def _take_below(self, cgroup: str, now: float) -> bool:
+        """Whether a kill in a cgroup is one that its hierarchical counter, or one above, told."""
+        for path in (cgroup, *_above(cgroup)):
+            upper = self.entries.get(path)
+            if upper is not None and upper.below:
+                upper.below.pop(0)
+                self._explain(cgroup, path, 1, now)
                 return True
         return False
 
-    def _attribute(self, cgroup: str, kills: int) -> None:
+    def _attribute(self, cgroup: str, kills: int, now: float) -> None:
         if kills:
             self.attributed += kills
-            self._explain(cgroup, None, kills)
+            self._explain(cgroup, None, kills, now)
 
-    def _explain(self, cgroup: str, up_to: str | None, kills: int) -> None:
+    def _explain(self, cgroup: str, up_to: str | None, kills: int, now: float) -> None:
         """Kills that the hierarchical counters of `cgroup` and those above it contain."""
         for path in (cgroup, *_above(cgroup)):
             if path == up_to:
                 return
-            instance, explained = self.above.get(path, (0, 0))
-            self.above[path] = instance, explained + kills
+            above = self.above.setdefault(path, Above())
+            above.explained += kills
+            above.counted += [now] * kills
 
     def _book(self, cgroup: str, entry: Entry, kill: OomKill) -> None:
         entry.kills[kill.constraint] = entry.kills.get(kill.constraint, 0) + 1
@@ -208,9 +220,9 @@ class Ledger:
             entry.held.remove((arrival, kill))
             if alive:
                 self.unplaced.append(Line(arrival, kill))  # its counter says: not here
-            elif not self._claim(cgroup, entry, kill):  # no counter above it told meanwhile
+            elif not self._claim(cgroup, entry, kill, started):  # no counter above it told yet
                 entry.logged.append(started)  # it may have come since the cgroups were listed
-                self._attribute(cgroup, 1)
+                self._attribute(cgroup, 1, started)
                 self._book(cgroup, entry, kill)
 
     def _clear(self, started: float, epoch: float) -> None:
@@ -228,15 +240,16 @@ class Ledger:
             for entry in self.entries.values()
         )
         if total is not None:
-            surplus = min(surplus, total - self.attributed - self.unattributed)
+            below = sum(len(entry.below) for entry in self.entries.values())
+            surplus = min(surplus, total - self.attributed - self.unattributed + below)
         for (line, cgroup), _ in zip(
             list(self.suspects.pairs(self.unplaced, until)), range(surplus), strict=False
         ):
             self.unplaced.remove(line)
             del self.suspects[cgroup]
             entry = self.entries.setdefault(cgroup, Entry(gone=epoch))
-            if not self._claim(cgroup, entry, line.kill):
-                self._attribute(cgroup, 1)
+            if not self._claim(cgroup, entry, line.kill, line.at):
+                self._attribute(cgroup, 1, line.at)
                 self._book(cgroup, entry, line.kill)
 
     def _missing(self, total: int | None, started: float) -> tuple[int, float]:
@@ -251,17 +264,23 @@ class Ledger:
         when, known = self._totals[0]
         return max(0, known - self.attributed - self.unattributed), when
 
-    def _name_fresh(self, epoch: float) -> None:
+    def _name_fresh(self, started: float, epoch: float) -> None:
         """Book what counters told and no line of the log was placed for.
 
         A line that nobody could place tells the details where there is but the one.
         """
-        found = [(c, entry) for c, entry in self.entries.items() if entry.fresh or entry.below]
-        single = sum(entry.fresh + entry.below for _, entry in found) == len(self.unplaced) == 1
+        found = []
+        for cgroup, entry in self.entries.items():
+            # What was told of in this pass may be of a cgroup that it has not seen.
+            due = sum(at < started or not self.looked for at in entry.below)
+            if entry.fresh or due:
+                found.append((cgroup, entry, due))
+        single = sum(entry.fresh + due for _, entry, due in found) == len(self.unplaced) == 1
         constraints = {kill.constraint for _, kill in self.unplaced}
-        for cgroup, entry in found:
-            while entry.fresh or entry.below:
+        for cgroup, entry, due in found:
+            for number in range(entry.fresh + due):
                 kill = replace(UNKNOWN, time=epoch if self.looked else None)
+                times = entry.unlogged if number < entry.fresh else entry.unlogged_below
                 if self.unplaced:
                     told = self.unplaced.pop(0).kill
                     if single:
@@ -269,9 +288,10 @@ class Ledger:
                     elif len(constraints) == 1:
                         kill = replace(kill, constraint=told.constraint)
                 else:
-                    (entry.unlogged if entry.fresh else entry.unlogged_below).append(epoch)
-                self._take(entry)
+                    times.append(epoch)
                 self._book(cgroup, entry, kill)
+            entry.fresh = 0
+            del entry.below[:due]
 
     def _give_up(self, missing: int, no_total: bool, started: float, epoch: float) -> None:
         """Count as unattributed what nothing can place any more."""

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from nsexporter.model import Container, OomKill
-from nsexporter.oom.entry import Entry
+from nsexporter.oom.entry import Above, Entry
 from nsexporter.oom.ledger import Ledger
 from nsexporter.oom.suspects import Line
 from nsexporter.storage import write_atomically
 
 log = logging.getLogger("nsexporter.oom")
 
-_VERSION = 2
+_VERSION = 3
 
 
 class StateFile:
@@ -76,7 +76,7 @@ def dump(ledger: Ledger, sequence: int, boot_id: str) -> bytes:
             "attributed": ledger.attributed,
             "unattributed": ledger.unattributed,
             "entries": {cgroup: asdict(entry) for cgroup, entry in ledger.entries.items()},
-            "above": ledger.above,
+            "above": {c: (one.instance, one.explained) for c, one in ledger.above.items()},
             "unplaced": [(at, asdict(kill)) for at, kill in ledger.unplaced],
             "suspects": {cgroup: (one.at, one.sure) for cgroup, one in ledger.suspects.items()},
             "unnamed": ledger.unnamed,
@@ -96,7 +96,7 @@ def load(text: bytes, boot_id: str) -> tuple[Ledger, int] | None:
         ledger.attributed = _count(state["attributed"])
         ledger.unattributed = _count(state["unattributed"])
         ledger.entries = {cgroup: _entry(one) for cgroup, one in state["entries"].items()}
-        ledger.above = {c: (_count(i), _count(n)) for c, (i, n) in state["above"].items()}
+        ledger.above = {c: Above(_count(i), _count(n)) for c, (i, n) in state["above"].items()}
         ledger.unplaced = [Line(float(at), OomKill(**kill)) for at, kill in state["unplaced"]]
         for cgroup, (at, sure) in state["suspects"].items():
             ledger.suspects.add(cgroup, float(at), sure=bool(sure))
@@ -118,7 +118,8 @@ def _entry(one: Mapping[str, Any]) -> Entry:
     entry.kills = {str(constraint): _count(kills) for constraint, kills in entry.kills.items()}
     entry.last = OomKill(**one["last"])
     entry.held = [(float(at), OomKill(**kill)) for at, kill in one["held"]]
-    for value in (entry.instance, entry.value, entry.fresh, entry.below):
+    entry.below = [float(at) for at in entry.below]
+    for value in (entry.instance, entry.value, entry.fresh):
         _count(value)
     if one["container"] is not None:
         pairs = tuple((str(name), str(value)) for name, value in one["container"]["labels"])

@@ -89,10 +89,10 @@ def test_a_remembered_pid_needs_the_counter_or_a_cgroup_that_is_gone() -> None:
 def test_a_remembered_pid_whose_cgroup_is_gone_is_what_a_counter_above_told() -> None:
     ledger = started()
     ledger.kill(KILL, "/a/b", sure=False, now=1.0)
-    assert ledger.count_below("/a", 5, 1) == 1
+    assert ledger.count_below("/a", 5, 1, 1.0) == 1
     settle(ledger, 1, {"/a"}, 2.0)
     assert counts(ledger) == ({"/a/b": {"memcg": 1}}, 0)
-    assert ledger.count_below("/a", 5, 1) == 0
+    assert ledger.count_below("/a", 5, 1, 1.0) == 0
 
 
 def test_a_cgroup_made_after_the_listing_is_not_counted_twice() -> None:
@@ -127,29 +127,77 @@ def test_a_late_line_does_not_count_what_was_unattributed() -> None:
 
 def test_a_child_that_is_gone_shows_in_the_counter_above_it() -> None:
     ledger = started()
-    assert ledger.count_below("/a/b", 6, 1) == 1
-    assert ledger.count_below("/a", 5, 1) == 0  # the same kill
+    assert ledger.count_below("/a/b", 6, 1, 1.0) == 1
+    assert ledger.count_below("/a", 5, 1, 1.0) == 0  # the same kill
     settle(ledger, 1, {"/a", "/a/b"}, 1.0)
-    assert ledger.count_below("/a", 5, 3) == 2
+    assert ledger.count_below("/a", 5, 3, 1.0) == 2
     settle(ledger, 3, {"/a"}, 2.0)
     assert counts(ledger) == ({"/a/b": {"unknown": 1}, "/a": {"unknown": 2}}, 0)
 
 
 def test_a_log_line_moves_what_the_counter_above_told_to_the_child() -> None:
     ledger = started()
-    ledger.count_below("/a", 5, 1)
+    ledger.count_below("/a", 5, 1, 1.0)
     ledger.kill(KILL, "/a/b", sure=True, now=1.1)
     settle(ledger, 1, {"/a"}, 1.0)
     assert counts(ledger) == ({"/a/b": {"memcg": 1}}, 0)
-    ledger.count_below("/a", 5, 1)
+    ledger.count_below("/a", 5, 1, 1.0)
     settle(ledger, 1, {"/a"}, 3.0)
     assert counts(ledger) == ({"/a/b": {"memcg": 1}}, 0)
+
+
+def test_what_the_counter_above_told_first_is_not_counted_again_for_the_child() -> None:
+    ledger = started()
+    ledger.count_below("/a", 5, 1, 1.0)  # /a/b was made after the listing
+    ledger.kill(KILL, "/a/b", sure=True, now=1.1)
+    ledger.count("/a/b", 9, 1, 1.2)
+    settle(ledger, 1, {"/a"}, 1.0)
+    assert ledger.count_below("/a", 5, 1, 2.0) == 0
+    settle(ledger, 1, {"/a", "/a/b"}, 2.0)
+    assert counts(ledger) == ({"/a/b": {"memcg": 1}}, 0)
+
+
+def test_a_counter_below_tells_whose_kill_it_was_that_the_one_above_told_first() -> None:
+    ledger = started()
+    ledger.count_below("/a", 5, 1, 1.0)
+    settle(ledger, 1, {"/a"}, 1.0)
+    ledger.count("/a/b", 9, 1, 1.2)
+    settle(ledger, 1, {"/a", "/a/b"}, 2.0)
+    assert counts(ledger) == ({"/a/b": {"unknown": 1}}, 0)
+    assert ledger.count_below("/a", 5, 2, 3.0) == 1  # so there was another in a child that is gone
+    settle(ledger, 2, {"/a", "/a/b"}, 3.0)
+    settle(ledger, 2, {"/a", "/a/b"}, 4.0)
+    assert counts(ledger) == ({"/a": {"unknown": 1}, "/a/b": {"unknown": 1}}, 0)
+
+
+def test_an_own_counter_read_before_the_kill_and_a_hierarchical_one_after_it_tell_of_one() -> None:
+    ledger = started()
+    ledger.count("/a", 5, 0, 1.0)
+    ledger.count_below("/a", 5, 1, 1.0)
+    settle(ledger, 1, {"/a"}, 1.0)
+    ledger.count("/a", 5, 1, 2.0)
+    ledger.count_below("/a", 5, 1, 2.0)
+    settle(ledger, 1, {"/a"}, 2.0)
+    assert counts(ledger) == ({"/a": {"unknown": 1}}, 0)
+
+
+def test_a_kill_that_a_new_cgroups_counter_does_not_have_yet_is_expected_in_it() -> None:
+    ledger = started()
+    ledger.count("/a/b", 8, 1, 1.0)
+    ledger.count_below("/a", 5, 1, 1.0)
+    settle(ledger, 1, {"/a"}, 1.0)
+    ledger.count("/a/b", 9, 1, 2.1)  # both are new, and /a was read before the kill
+    assert ledger.count_below("/a", 6, 0, 2.0) == 0
+    settle(ledger, 2, {"/a"}, 2.0)
+    assert ledger.count_below("/a", 6, 1, 3.0) == 0
+    settle(ledger, 2, {"/a"}, 3.0)
+    assert counts(ledger) == ({"/a/b": {"unknown": 2}}, 0)
 
 
 def test_a_kill_in_a_child_told_by_the_log_is_not_told_again_above() -> None:
     ledger = started()
     ledger.kill(KILL, "/a/b", sure=True, now=1.0)
-    assert ledger.count_below("/a", 5, 1) == 0
+    assert ledger.count_below("/a", 5, 1, 1.0) == 0
     settle(ledger, 1, {"/a"}, 2.0)
     assert counts(ledger) == ({"/a/b": {"memcg": 1}}, 0)
 
@@ -160,7 +208,7 @@ def test_a_group_kill_counts_as_the_kernel_counts_it() -> None:
         kill = replace(KILL, pid=pid, group="/a")
         ledger.kill(kill, "/a", sure=pid == 1, now=1.0)
     ledger.count("/a", 5, 5, 2.0)
-    ledger.count_below("/a", 5, 5)
+    ledger.count_below("/a", 5, 5, 1.0)
     settle(ledger, 5, {"/a"}, 2.0)
     assert counts(ledger) == ({"/a": {"memcg": 5}}, 0)
 
@@ -299,7 +347,7 @@ def test_a_ledger_comes_back_from_its_state_as_it_was() -> None:
     ledger.kill(KILL, "/a", sure=True, now=1.0)
     ledger.kill(KILL, "/b", sure=False, now=1.0)
     ledger.kill(KILL, None, sure=False, now=1.0)
-    ledger.count_below("/c", 5, 2)
+    ledger.count_below("/c", 5, 2, 1.0)
     ledger.suspects.add("/d", 1.0, sure=True)
     text = state.dump(ledger, 17, "boot")
     loaded = state.load(text, "boot")
