@@ -94,6 +94,7 @@ class Collector:
     def close(self) -> None:
         """Close what is kept open."""
         self.edge.close()
+        self.containers.metadata.close()
         self._close_tree()
         if self._own_oom:
             self.oom.close()

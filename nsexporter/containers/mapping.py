@@ -69,6 +69,7 @@ class ContainerMap:
         self._states = states
         self._id_length = id_length
         self._known: dict[str, Identity] = {}
+        self._made: dict[str, tuple[Identity, Metadata, Container]] = {}
 
     def identities(self, paths: Sequence[str], populated: Sequence[bool]) -> list[Identity]:
         """The identity of each cgroup, in order; parents come before children.
@@ -113,6 +114,7 @@ class ContainerMap:
             if identity.container_id and identity.kind in _OWN
         }
         known = self.metadata.update(own)
+        made, self._made = self._made, {}
         result: list[Container | None] = []
         for i, path in enumerate(paths):
             if path not in own:
@@ -121,7 +123,11 @@ class ContainerMap:
             metadata = known.get(path, _NOTHING)
             if metadata.sandbox:
                 identities[i] = replace(identities[i], kind="sandbox")
-            result.append(self._container(path, own[path], metadata))
+            before = made.get(path)
+            if before is None or before[:2] != (own[path], metadata):
+                before = own[path], metadata, self._container(path, own[path], metadata)
+            self._made[path] = before
+            result.append(before[2])
         return result
 
     def _container(self, path: str, identity: Identity, metadata: Metadata) -> Container:

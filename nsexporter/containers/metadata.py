@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from nsexporter.containers.changes import Changes
 from nsexporter.containers.source import Metadata, Source
 from nsexporter.containers.state import StateFiles
 from nsexporter.model import Identity
@@ -53,7 +54,7 @@ class MetadataCache:
         self.errors: Counter[str] = Counter({source.name: 0 for source in sources})
         self.denied: set[str] = set()
         self._sources = sources
-        self._files = files
+        self._changes = Changes(files)
         self._timeout = timeout
         self._allow = re.compile("|".join(map(fnmatch.translate, allow)) or r"(?!)")
         self._clock = clock
@@ -63,16 +64,21 @@ class MetadataCache:
         self._answers: list[tuple[str, Identity, Metadata | None, bool]] = []
         self._thread: threading.Thread | None = None
 
+    def close(self) -> None:
+        """Watch no state file any more."""
+        self._changes.close()
+
     def update(self, containers: Mapping[str, Identity]) -> Mapping[str, Metadata]:
         """Cgroup path to what is known of each of `containers`, within the timeout."""
         known = self._known
         for gone in known.keys() - containers.keys():
             del known[gone]
-        now, changed = self._clock(), self._changed()
+            self._changes.follow(gone, {})
+        now, changed = self._clock(), self._changes.users()
         due = {}
         for path, identity in containers.items():
             one = known.get(path)
-            if one is None or one.identity != identity:
+            if one is None or (one.identity is not identity and one.identity != identity):
                 known[path] = _Known(identity)
             elif one.retry > now and path not in changed:
                 continue
@@ -81,19 +87,6 @@ class MetadataCache:
             self._ask(due)
         self._take()
         return {path: one.metadata for path, one in known.items() if one.metadata is not None}
-
-    def _changed(self) -> set[str]:
-        """The paths of containers of which a state file is not what it was."""
-        stamps = {}
-        changed = set()
-        for path, one in self._known.items():
-            if one.metadata is not None:
-                for name, stamp in one.metadata.files.items():
-                    if name not in stamps:
-                        stamps[name] = self._files.stamp(name)
-                    if stamps[name] != stamp:
-                        changed.add(path)
-        return changed
 
     def _ask(self, due: Mapping[str, Identity]) -> None:
         """Have the sources asked, and wait for all answers, or until the timeout."""
@@ -170,8 +163,10 @@ class MetadataCache:
             one = self._known.get(path)
             if one is None or one.identity != identity:
                 continue
+            # What nothing tells any more is kept, but no longer watched.
+            self._changes.follow(path, {} if metadata is None else metadata.files)
             if metadata is None and one.metadata is not None:
-                one.metadata = replace(one.metadata, files={})  # kept, but no longer watched
+                one.metadata = replace(one.metadata, files={})
             elif metadata is not None:
                 allowed = {k: v for k, v in metadata.labels.items() if self._allow.match(k)}
                 one.metadata = replace(metadata, labels=allowed)

@@ -8,11 +8,14 @@ import struct
 from dataclasses import dataclass
 
 IN_MODIFY = 0x002
+IN_CLOSE_WRITE = 0x008
 IN_MOVED_FROM = 0x040
 IN_MOVED_TO = 0x080
 IN_CREATE = 0x100
 IN_DELETE = 0x200
+IN_MOVE_SELF = 0x800
 IN_Q_OVERFLOW = 0x4000
+IN_IGNORED = 0x8000  # the kernel has ended the watch: the directory is gone, or its file system
 IN_ONLYDIR = 0x01000000
 IN_ISDIR = 0x40000000
 
