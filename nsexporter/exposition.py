@@ -11,7 +11,7 @@ from typing import Any
 from nsexporter import labels
 from nsexporter.catalogue.rows import Metric
 from nsexporter.columns import Columns
-from nsexporter.samples import Samples
+from nsexporter.samples import Samples, Table
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -85,13 +85,13 @@ def _bodies(metric: Metric, columns: Columns) -> Iterator[bytes]:
                 own += labels.render(((metric.label or "", series.label_value),)) + b","
             lines = functools.partial(_lines, name + own)
             yield columns.made((metric.name, own), lines, columns.labels, source.column(columns))
-    head = name + b"{" if metric.labels else name
+    lines = functools.partial(_lines, name + b"{" if metric.labels else name)
     if metric.table is not None:
-        lines = functools.partial(_lines, head)
-        yield columns.made((metric.name, head), lines, *metric.table(columns))
+        yield columns.made((metric.name, "table"), lines, *metric.table(columns))
     if metric.samples is not None:
-        told = functools.partial(_told, head, metric.samples, columns)
-        yield columns.made((metric.name, "samples"), told, *metric.of(columns))
+        told = functools.partial(_table, metric.samples, columns)
+        table = columns.made((metric.name, "samples"), told, *metric.of(columns))
+        yield columns.made((metric.name, "lines"), lines, *table)
 
 
 def _lines(head: bytes, texts: Sequence[bytes], column: Sequence[bytes | None]) -> bytes:
@@ -110,11 +110,10 @@ def _lines(head: bytes, texts: Sequence[bytes], column: Sequence[bytes | None]) 
     return b"".join(parts)
 
 
-def _told(
-    head: bytes, samples: Callable[[Columns], Samples], columns: Columns, *_: object
-) -> bytes:
-    texts, values = [], []
+def _table(samples: Callable[[Columns], Samples], columns: Columns, *_: object) -> Table:
+    texts: list[bytes] = []
+    values: list[bytes | None] = []
     for pairs, value in samples(columns):
         texts.append(labels.text(pairs))
         values.append(value if isinstance(value, bytes) else repr(value).encode())
-    return _lines(head, texts, values)
+    return texts, values
