@@ -81,6 +81,13 @@ zipapp: dist ## dist/nsexporter.pyz: one file with all dependencies but Python
 	$(BIN)/shiv --reproducible --console-script nsexporter --site-packages build/zipapp \
 		--python '/usr/bin/env python3' --output-file dist/nsexporter.pyz
 
+demo: $(BIN)/playwright ## containers, an OOM kill, and its alert from Alertmanager (root, docker, prometheus)
+	$(BIN)/python -m tests.grafana
+
+pictures: $(BIN)/playwright ## every dashboard as Grafana's UI libraries draw it, into docs/pictures
+	$(BIN)/python -m pytest tests/grafana/test_pictures.py
+	mkdir -p docs/pictures && cp build/pictures/*.webp docs/pictures/
+
 SECONDS = 300
 fuzz: $(BIN)/pytest ## every parser and the HTTP layer against any bytes: make fuzz SECONDS=600
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris # where there is a wheel
@@ -100,4 +107,4 @@ share: $(BIN)/nsexporter ## man page and shell completion from the command line'
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help run test test-all check golden docs bench bench-compare dist zipapp share clean
+.PHONY: help run test test-all check golden docs bench bench-compare dist zipapp demo pictures share clean

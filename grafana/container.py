@@ -10,9 +10,9 @@ from grafana.panels import (
     Json,
     Query,
     by_name,
+    kills_drawn,
     named,
     override,
-    rise,
     row,
     select,
     stat,
@@ -268,7 +268,7 @@ def container() -> Json:
                 " ancestor, none is the whole host.",
                 [
                     Query(
-                        expr=f"sum by (constraint) ({rise(KILLS_OF_ONE)})",
+                        expr=f"sum by (constraint) ({kills_drawn(ONE)})",
                         legend="{{constraint}}",
                     )
                 ],

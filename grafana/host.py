@@ -11,10 +11,10 @@ from grafana.panels import (
     Query,
     by_name,
     kills,
+    kills_drawn,
     named,
     override,
     ranking,
-    rise,
     row,
     stat,
     table,
@@ -141,7 +141,7 @@ def host() -> Json:
                 [
                     Query(
                         expr=f"sum by (instance, name) ("
-                        f"{named(rise('nsexporter_oom_kills_total'))})",
+                        f"{named(kills_drawn())})",
                         legend=LEGEND,
                     )
                 ],

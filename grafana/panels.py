@@ -56,13 +56,19 @@ def by_name(expr: str, *labels: str) -> str:
     return f"max by ({', '.join(('instance', 'name', *labels))}) ({named(expr)})"
 
 
-def rise(counter: str) -> str:
-    """How much a counter rose between two points of a graph, integers kept.
+def kills_drawn(selector: str = "") -> str:
+    """OOM kills between two points of a graph, integers kept (`increase()` extrapolates).
 
-    `increase()` extrapolates. A series that is born above 0 rises from nothing here and is not
-    drawn; the tables and alerts, which go by the time of the last kill, have it.
+    A series that is born above 0 counts where its last kill was in that time, or in the minute
+    before it: the first scrape that has it comes later than the kill.
     """
-    return f"({counter} - {counter} offset $__interval > 0)"
+    now = f"nsexporter_oom_kills_total{selector}"
+    return (
+        f"({now} - {now} offset $__interval > 0"
+        f" or ({now} > 0 unless {now} offset $__interval) and on (job, instance, cgroup)"
+        f" nsexporter_oom_last_kill_timestamp_seconds{selector}"
+        " > time() - $__interval_ms / 1000 - 60)"
+    )
 
 
 def kills(selector: str = "") -> str:

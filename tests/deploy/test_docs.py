@@ -25,6 +25,7 @@ from tests.grafana import rules
 ELSEWHERE = {
     "make run": "the fixture below does, from a fresh copy",
     "make test": "it runs the tests that this one is of",
+    "make demo": "it goes on until Ctrl-C; tests/grafana/test_live.py has the same scene",
     "make test-kernels": "guests under QEMU take longer than everything else together",
     ".venv/bin/python -m tests.kernels": "the same",
     "docker build": "tests/runtimes/test_image.py runs it, with a base that needs no registry",

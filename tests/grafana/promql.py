@@ -113,7 +113,7 @@ def result(expr: str, metrics: dict[str, Vector]) -> Vector:
     """What the expression gives; Grafana's own variables stand for some duration."""
     for variable, value in (("_range_s", "3600"), ("_rate_interval", "5m"), ("_range", "1h")):
         expr = expr.replace(f"$_{variable}", value)
-    expr = expr.replace("$__interval", "1m")
+    expr = expr.replace("$__interval_ms", "60000").replace("$__interval", "1m")
     try:
         parsed = promql.parse(expr)
     except ValueError as error:

@@ -61,8 +61,8 @@ def problems(rule: Json, metrics: dict[str, promql.Vector], headings: set[str]) 
     if unknown := set(re.findall(r"\$labels\.(\w+)", texts)) - labels:
         yield f"{name}: no label {sorted(unknown)}"
     told = set[str]()
-    for query in re.findall(r'printf "((?:[^"\\]|\\.)*)"', texts):
-        expr = query.replace("%q", '"x"').replace('\\"', '"')
+    for query in re.findall(r"printf `([^`]*)`", texts):
+        expr = query.replace("%q", '"x"')
         try:
             told |= promql.result(expr, metrics).labels or frozenset()
         except promql.PromqlError as error:

@@ -54,7 +54,8 @@ class _Receiver(http.server.BaseHTTPRequestHandler):
 class Stack:
     """What runs, and how to ask Prometheus."""
 
-    def __init__(self, prometheus: str, webhook: Webhook) -> None:
+    def __init__(self, exporter: str, prometheus: str, webhook: Webhook) -> None:
+        self.exporter = exporter
         self.prometheus = prometheus
         self.webhook = webhook
 
@@ -144,7 +145,8 @@ def stack(directory: Path, *flags: str) -> Iterator[Stack]:
             ),
         ):
             ends.enter_context(_daemon(directory, name, port, *arguments))
-        yield Stack(f"http://127.0.0.1:{prometheus}", webhook)
+        here = "http://127.0.0.1"
+        yield Stack(f"{here}:{exporter.port}", f"{here}:{prometheus}", webhook)
 
 
 @contextlib.contextmanager

@@ -1,42 +1,13 @@
-"""A real Prometheus that scrapes the real exporter: containers, an OOM kill, an alert, pictures."""
+"""A real Prometheus that scrapes the real exporter: containers, an OOM kill, an alert."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
-
 import pytest
 
-from tests.conftest import Need
-from tests.grafana.scene import KILLED, NEEDED, Scene, played
+from tests.grafana.scene import KILLED, MAY_BE_EMPTY, Scene
 from tests.grafana.stack import INSTANCE
 from tests.grafana.test_dashboards import DASHBOARDS
 from tests.runtimes import rig
-
-MAY_BE_EMPTY = {
-    # Kernels without PSI, cgroup v1 without per-cgroup reclaim, and errors that are not there.
-    "Memory pressure",
-    "Pressure: waiting for memory",
-    "Pressure",
-    "Refaults",
-    "Read errors",
-    "Sharing across pods",
-    "Forgotten for a day",
-    "Exporters down",
-    "Collectors that fail",
-    "Metadata errors",
-}
-"""Panels that say in words that there is nothing, on some hosts."""
-
-
-@pytest.fixture(scope="session")
-def scene(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Containers of all kinds, two of them OOM-killed."""
-    missing = [name for name in NEEDED if shutil.which(name) is None]
-    need("grafana", not missing and os.geteuid() == 0, f"not root, or not installed: {missing}")
-    with played(tmp_path_factory.mktemp("lab"), tmp_path_factory.mktemp("stack")) as running:
-        yield running
 
 
 @pytest.mark.parametrize("name", sorted(KILLED))
@@ -67,6 +38,7 @@ def _asked(expr: str, container: str) -> str:
         ("$__rate_interval", "15s"),
         ("$__range_s", "300"),
         ("$__range", "300s"),
+        ("$__interval_ms", "5000"),
         ("$__interval", "5s"),
         ("$job", "nsexporter"),
         ("$instance", INSTANCE),
