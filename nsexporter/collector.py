@@ -141,8 +141,9 @@ class Collector:
             )
         containers = tuple(owner for owner in owners if owner is not None)
         cgroups = []
-        for one, identity, owner, some, history in zip(
-            found, identities, owners, pids, histories, strict=True
+        invocations = self.containers.invocations(identities)
+        for one, identity, owner, invocation, some, history in zip(
+            found, identities, owners, invocations, pids, histories, strict=True
         ):
             told = parsed[one.key]
             pod_name, pod_namespace = pods.get(mapping.pod_of(identity) or "", ("", ""))
@@ -154,6 +155,7 @@ class Collector:
                     container=owner,
                     pod_name=pod_name,
                     pod_namespace=pod_namespace,
+                    invocation=invocation,
                     files=one.files,
                     stat_keys=told.stat_keys,
                     stat=told.stat,

@@ -180,7 +180,10 @@ class Columns:
 
 
 def _whose(cgroup: Cgroup) -> tuple[object, ...]:
-    return cgroup.path, cgroup.container, cgroup.pod_name, cgroup.pod_namespace, cgroup.identity
+    return (
+        *(cgroup.path, cgroup.container, cgroup.pod_name, cgroup.pod_namespace),
+        *(cgroup.identity, cgroup.invocation),
+    )
 
 
 def _of_key(

@@ -150,8 +150,10 @@ _address = string(
 )
 _label_pattern = string("a label's name", r"[^\0]+")
 
+UNITS = "systemd"
+"""The source that tells of units, not of containers."""
 SOURCES = (
-    *("docker", "containerd", "cri-o", "podman", "oci", "lxc", "machined"),
+    *("docker", "containerd", "cri-o", "podman", "oci", "lxc", "machined", UNITS),
     *("docker-api", "podman-api"),
 )
 """The sources of metadata there are."""

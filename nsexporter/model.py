@@ -99,6 +99,7 @@ class Cgroup:
     container: Container | None = None  # where this is the container's own cgroup
     pod_name: str = ""  # of the pod that this cgroup is, or lies in
     pod_namespace: str = ""
+    invocation: str = ""  # of its unit: 32 hexadecimal digits
     files: Mapping[str, bytes]
     stat_keys: tuple[bytes, ...] = ()
     stat: tuple[bytes, ...] = ()

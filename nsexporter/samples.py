@@ -30,6 +30,7 @@ def cgroup_info(columns: Columns) -> Samples:
                 ("kind", cgroup.identity.kind),
                 ("hierarchy", columns.snapshot.hierarchy),
                 ("unit", cgroup.identity.user_unit or cgroup.identity.unit or ""),
+                ("invocation_id", cgroup.invocation),
             ),
             1,
         )

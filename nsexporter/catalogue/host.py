@@ -9,10 +9,10 @@ from nsexporter.labels import CGROUP_LABELS
 HOST_METRICS: tuple[Metric, ...] = (
     host(
         "cgroup_info",
-        "What a cgroup is; 1.",
-        (*CGROUP_LABELS, "kind", "hierarchy", "unit"),
+        "What a cgroup is, and of its systemd unit the name and this run's id; 1.",
+        (*CGROUP_LABELS, "kind", "hierarchy", "unit", "invocation_id"),
         samples.cgroup_info,
-        "the cgroup's path",
+        "the cgroup's path, /run/systemd/units",
         group="cgroups",
         of=whose,
     ),

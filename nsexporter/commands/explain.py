@@ -24,6 +24,7 @@ from nsexporter.units import printable, size
 
 HELP = "one container, cgroup or process: its limits up to the root and what will happen"
 
+_LOG = "journalctl _SYSTEMD_INVOCATION_ID"
 _LONG_ID = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{20,}\b")
 _STEPS = (
     Column(title=""),
@@ -111,7 +112,7 @@ def _head(told: Explanation, directory: str, out: Terminal) -> Iterator[str]:
     container, identity = told.cgroup.container, told.cgroup.identity
     if container is None:
         kind = "cgroup" if identity.kind == "other" else identity.kind
-        what = [kind, identity.unit or identity.machine or ""]
+        what = [kind, identity.user_unit or identity.unit or identity.machine or ""]
     else:
         what = [container.runtime, "container", container.label_id, container.name]
     yield out.paint(printable(" ".join(filter(None, what))), terminal.BOLD)
@@ -120,6 +121,7 @@ def _head(told: Explanation, directory: str, out: Terminal) -> Iterator[str]:
         ("files in", directory),
         ("image", "" if container is None else container.image),
         ("pod", pod),
+        ("log", told.cgroup.invocation and f"{_LOG}={told.cgroup.invocation}"),
         ("processes", str(told.processes)),
     ):
         if text:
@@ -166,7 +168,8 @@ def as_json(told: Explanation) -> dict[str, object]:
     return {
         "cgroup": told.cgroup.path,
         "kind": told.cgroup.identity.kind,
-        "unit": told.cgroup.identity.unit,
+        "unit": told.cgroup.identity.user_unit or told.cgroup.identity.unit,
+        "invocation_id": told.cgroup.invocation or None,
         "container": None
         if container is None
         else {

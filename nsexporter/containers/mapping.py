@@ -9,6 +9,7 @@ from nsexporter.containers.identity import identify
 from nsexporter.containers.metadata import MetadataCache
 from nsexporter.containers.oci import States
 from nsexporter.containers.source import Metadata
+from nsexporter.containers.units import Units
 from nsexporter.model import Container, Identity
 
 _OWN = frozenset({"container", "sandbox"})
@@ -64,8 +65,11 @@ def _told(path: str, identity: Identity, told: Mapping[str, Identity]) -> Identi
 class ContainerMap:
     """Identities by path, kept between passes."""
 
-    def __init__(self, id_length: int, metadata: MetadataCache, states: States) -> None:
+    def __init__(
+        self, id_length: int, metadata: MetadataCache, states: States, units: Units | None
+    ) -> None:
         self.metadata = metadata
+        self._units = units
         self._states = states
         self._id_length = id_length
         self._known: dict[str, Identity] = {}
@@ -99,6 +103,12 @@ class ContainerMap:
                     result[child] = replace(result[child], kind="container")
                     result[i] = replace(identity, kind="container-parent")
         return result
+
+    def invocations(self, identities: Sequence[Identity]) -> Sequence[str]:
+        """The invocation id of each one's unit, "" where it has none or it is not looked for."""
+        if self._units is None:
+            return [""] * len(identities)
+        return self._units.invocations(identities)
 
     def containers(
         self, paths: Sequence[str], identities: list[Identity]

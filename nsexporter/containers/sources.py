@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from nsexporter.config import Labels, Metadata
+from nsexporter.config import UNITS, Labels, Metadata
 from nsexporter.containers.containerd import Containerd
 from nsexporter.containers.crio import Crio
 from nsexporter.containers.docker import Docker
@@ -17,6 +17,7 @@ from nsexporter.containers.oci import Oci, States
 from nsexporter.containers.podman import Podman
 from nsexporter.containers.source import Source
 from nsexporter.containers.state import StateFiles
+from nsexporter.containers.units import Units
 
 SOURCES: Mapping[str, Callable[[StateFiles], Source]] = {
     "docker": Docker,
@@ -35,9 +36,10 @@ def container_map(rootfs: str, metadata: Metadata, labels: Labels) -> ContainerM
     """A map of the host's containers, over the sources that the configuration names."""
     files = StateFiles(rootfs)
     cache = MetadataCache(
-        [SOURCES[name](files) for name in metadata.sources],
+        [SOURCES[name](files) for name in metadata.sources if name != UNITS],
         files,
         timeout=metadata.timeout,
         allow=labels.allow,
     )
-    return ContainerMap(labels.container_id_length, cache, States(files, cache.errors))
+    units = Units(files) if UNITS in metadata.sources else None
+    return ContainerMap(labels.container_id_length, cache, States(files, cache.errors), units)

@@ -82,6 +82,13 @@ class StateFiles:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
+    def link(self, path: str) -> str:
+        """Where a symbolic link leads, "" where there is none."""
+        try:
+            return os.readlink(self.name(path))
+        except OSError:
+            return ""
+
     def home(self, uid: int) -> str:
         """A user's home directory by /etc/passwd, "" where it has none."""
         file = self.read("/etc/passwd")

@@ -39,6 +39,8 @@ def test_a_service_has_the_limits_of_its_unit(installed: Installed, unit: str) -
     assert value(samples, "nsexporter_cgroup_processes", cgroup) == 1
     about = labels(samples, "nsexporter_cgroup_info", cgroup)
     assert (about["kind"], about["unit"]) == ("service", f"{unit}.service")
+    invocation = run("systemctl", "show", "--property=InvocationID", "--value", unit).strip()
+    assert about["invocation_id"] == invocation != ""
 
 
 def test_the_limit_of_a_slice_is_the_effective_one_of_the_units_in_it(
