@@ -6,6 +6,7 @@ on memory.events.local (v2).
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -62,6 +63,7 @@ class CgroupEvents:
         self, reader: Reader, root: str, poll: select.epoll, *, v2: bool, most: int
     ) -> None:
         self.complete = True
+        self._deep = False  # whether a path was too long
         self._reader = reader
         self._base = root.rstrip("/")
         self._poll = poll
@@ -177,8 +179,11 @@ class CgroupEvents:
             watch = self._inotify.add(os.fsencode(place or "/"), _DIRECTORY)
         except FileNotFoundError:
             return None
-        except OSError as error:  # ENOSPC, EACCES, ENAMETOOLONG: it is not watched, and told so
-            self._incomplete(f"{error.strerror}: {place[:80]!r}")
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:  # inotify(7) takes paths only: PATH_MAX
+                self._too_long(place)
+            else:  # ENOSPC, EACCES: it is not watched, and told so
+                self._incomplete(f"{error.strerror}: {place[:80]!r}")
             return None
         watched = self._watches[watch] = _Watched(path, watch, {})
         try:
@@ -186,10 +191,11 @@ class CgroupEvents:
                 self._watch_file(watched)
             else:
                 self._watch_control(watched)
-        except FileNotFoundError:
-            pass  # gone again, or without the memory controller
-        except OSError as error:  # EACCES for an ordinary user, EMFILE, ENOSPC: the same
-            self._incomplete(f"{error.strerror}: {place[:80]!r}")
+        except OSError as error:
+            # Gone again, or without the memory controller; else EACCES for an ordinary user,
+            # EMFILE, ENOSPC.
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                self._incomplete(f"{error.strerror}: {place[:80]!r}")
         return watched
 
     def _watch_file(self, watched: _Watched) -> None:
@@ -227,6 +233,11 @@ class CgroupEvents:
                 del self._controls[one.control.fileno()]
                 one.control.close()
             yield Event(REMOVED, one.path, times)
+
+    def _too_long(self, place: str) -> None:
+        if not self._deep:
+            log.warning("OOM events this deep are seen by passes only: %s…", place[:80])
+            self._deep = True
 
     def _incomplete(self, why: str) -> None:
         if self.complete:

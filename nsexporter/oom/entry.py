@@ -26,7 +26,7 @@ class Entry:
     below: list[float] = field(default_factory=list)
     unlogged: list[float] = field(default_factory=list)  # epoch; counted, no line in the log yet
     unlogged_below: list[float] = field(default_factory=list)
-    gone: float | None = None  # since when the cgroup is not there (epoch)
+    gone: float | None = None  # since when the cgroup is not there (monotonic)
     known: bool = False  # whether the next three were looked up
     container: Container | None = None  # that the cgroup is, or lies in
     pod_name: str = ""  # of the pod that it is, or lies in

@@ -111,9 +111,8 @@ class Feed:
             while self.poll() or (self._pending() and self._wait(deadline)):
                 pass
             self._place_again()
-            epoch = time.time()
-            self._ledger.settle(total, {one.path for one in found}, started, epoch)
-            self._ledger.drop(epoch - self.settings.retention, self.settings.max_gone)
+            self._ledger.settle(total, {one.path for one in found}, started, time.time())
+            self._ledger.drop(started - self.settings.retention, self.settings.max_gone)
 
     def unknown(self) -> list[str]:
         """The cgroups of kills that were gone before a pass saw whose they are."""

@@ -121,7 +121,7 @@ class Ledger:
         for cgroup in self.suspects.sure(when + SETTLED / 2):
             if missing and cgroup not in living:
                 missing -= 1
-                self.entries.setdefault(cgroup, Entry(gone=epoch)).fresh += 1
+                self.entries.setdefault(cgroup, Entry(gone=started)).fresh += 1
                 self._attribute(cgroup, 1, started)
                 del self.suspects[cgroup]
         self._name_fresh(started, epoch)
@@ -135,7 +135,8 @@ class Ledger:
         self.looked = True
 
     def drop(self, before: float, most: int) -> None:
-        """Forget the cgroups gone before a time (epoch), and the oldest of more than `most`."""
+        """Forget the cgroups gone before a time (monotonic, so that no jump of the clock drops
+        them), and the oldest of more than `most`."""
         gone = sorted(
             (entry.gone, cgroup) for cgroup, entry in self.entries.items() if entry.gone is not None
         )
@@ -215,7 +216,8 @@ class Ledger:
             entry.gone = None
         elif entry.gone is None:
             # Told of by records from before the first pass: as old as they say.
-            entry.gone = epoch if self.looked or entry.instance else entry.last.time or epoch
+            known = self.looked or entry.instance or entry.last.time is None
+            entry.gone = started if known else started - max(0.0, epoch - (entry.last.time or 0))
         for arrival, kill in [one for one in entry.held if one[0] < started]:
             entry.held.remove((arrival, kill))
             if alive:
@@ -247,7 +249,7 @@ class Ledger:
         ):
             self.unplaced.remove(line)
             del self.suspects[cgroup]
-            entry = self.entries.setdefault(cgroup, Entry(gone=epoch))
+            entry = self.entries.setdefault(cgroup, Entry(gone=line.at))
             if not self._claim(cgroup, entry, line.kill, line.at):
                 self._attribute(cgroup, 1, line.at)
                 self._book(cgroup, entry, line.kill)

@@ -98,6 +98,7 @@ def test_names_of_255_bytes_and_paths_beyond_path_max(top: Path) -> None:
         assert len(deepest) > 4096
         assert value(text, f'nsexporter_cgroup_processes{{cgroup="{deepest}"}}') == 0
         assert text.count(f'nsexporter_cgroup_processes{{cgroup="/{top.name}') == 19
+        assert value(text, 'nsexporter_oom_event_sources{source="notifications"}') == 1
     finally:
         # rmtree cannot: each is removed from its parent's descriptor.
         for name in reversed(names):

@@ -155,7 +155,7 @@ def test_a_stopped_dockerd_neither_slows_passes_nor_hides_containers(docker: Doc
             assert fresh.name == "steady"
         finally:
             os.kill(docker.daemon_pid(), signal.SIGCONT)
-        assert stopped[10] < 3 * before[10]
+        assert stopped[5] < 1.5 * before[5]  # quartiles: others use this machine, too
     finally:
         collector.close()
         docker("rm", "-f", container_id)
