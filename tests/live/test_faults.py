@@ -159,10 +159,10 @@ def test_a_state_directory_that_takes_nothing_costs_the_state_until_it_is_mended
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        log: list[str] = []
+        reader = threading.Thread(target=lambda: log.extend(process.stderr or ()), daemon=True)
+        reader.start()
         try:
-            assert process.stderr is not None
-            log: list[str] = []
-            threading.Thread(target=lambda: log.extend(process.stderr or ()), daemon=True).start()
             until(lambda: re.search(r"127\.0\.0\.1:(\d+)", "".join(log)), 30)
             found = re.search(r"127\.0\.0\.1:(\d+)", "".join(log))
             assert found
@@ -177,6 +177,7 @@ def test_a_state_directory_that_takes_nothing_costs_the_state_until_it_is_mended
             assert sum(told in line for line in log) == 1, "told once"
         finally:
             process.kill()
+            reader.join()  # before its pipe is closed
 
 
 def test_a_thread_that_cannot_be_had_costs_names_only_and_they_come_later(
