@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from nsexporter.containers.identity import identify_mountinfo
+from nsexporter.containers.mountinfo import identify_mountinfo
 from nsexporter.model import Identity
 
 _SILENT = frozenset({"other", "scope", "service", "unit"})

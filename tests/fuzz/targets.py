@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nsexporter.containers import identity
+from nsexporter.containers import identity, mountinfo
 from nsexporter.containers.bolt import Bolt
 from nsexporter.containers.docker import Docker
 from nsexporter.containers.state import StateFile, document
@@ -123,7 +123,7 @@ TARGETS = {
         seeds=(b"docker/" + b"0a" * 32, b"kubepods.slice/kubepods-pod1_2.slice/crio-%b.scope"),
     ),
     "identify_process": Target(_text(identity.identify_process), seeds=(b"0::/docker/x",)),
-    "identify_mountinfo": Target(_text(identity.identify_mountinfo), seeds=(b"1 2 0:3 / /a",)),
+    "identify_mountinfo": Target(_text(mountinfo.identify_mountinfo), seeds=(b"1 2 0:3 / /a",)),
     "kmsg": Target(kmsg.record, _KERNEL, (b"4,1,2,-;text\n", b"4,1,2,-,caller=T1;a\n K=v\n")),
     "oom_report": Target(
         lambda data: [Reports().line(line, 0.0) for line in data.decode("latin-1").split("\n")],

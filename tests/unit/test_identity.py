@@ -9,12 +9,9 @@ from typing import Any
 
 import pytest
 
-from nsexporter.containers.identity import (
-    LAYOUTS,
-    identify,
-    identify_mountinfo,
-    identify_process,
-)
+from nsexporter.containers.identity import identify, identify_process
+from nsexporter.containers.layouts import LAYOUTS
+from nsexporter.containers.mountinfo import identify_mountinfo
 from nsexporter.model import Identity, OuterContainer
 
 CORPUS = Path(__file__).parents[1] / "data" / "container_paths.jsonl"
