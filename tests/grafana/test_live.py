@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import pytest
 
 from tests.grafana.scene import KILLED, MAY_BE_EMPTY, Scene
@@ -28,6 +30,12 @@ def test_the_alert_about_an_oom_kill_arrives_with_the_containers_name(
 
 def test_no_other_container_is_told_to_have_been_killed(scene: Scene) -> None:
     ours = {scene.label(name): name for name in scene.containers}
+    for name in KILLED:
+        rig.until(
+            functools.partial(scene.stack.told, "OomKill", container_name=name),
+            f"the alert about {name}",
+            60,
+        )
     killed = {alert["labels"].get("container_id") for _, alert in scene.stack.told("OomKill")}
     assert {ours[one] for one in killed if one in ours} == KILLED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 COMMAND = [sys.executable, "-m", "nsexporter"]
+
+
+def said(stderr: bytes | str) -> list[str]:
+    """What a command wrote to standard error but its log, which tells what this host lacks."""
+    text = os.fsdecode(stderr)
+    return [line for line in text.splitlines() if not line.startswith("ts=")]
 
 
 class Exporter:

@@ -19,7 +19,7 @@ import pytest
 
 from tests.conftest import Need
 from tests.live import lab
-from tests.live.exporter import COMMAND, running
+from tests.live.exporter import COMMAND, running, said
 from tests.live.lab import Pair
 from tests.live.nslab import inode
 
@@ -151,7 +151,7 @@ def test_ctrl_c_is_no_traceback(command: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", source, command], capture_output=True)
     assert done.returncode in (0, 130)
-    assert done.stderr == b""
+    assert said(done.stderr) == []
 
 
 def test_lsns_shows_who_shares(pair: Pair) -> None:
@@ -264,4 +264,4 @@ def test_a_reader_that_goes_early_gets_no_traceback(command: str) -> None:
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
-        assert process.stderr.read() == b""
+        assert said(process.stderr.read()) == []

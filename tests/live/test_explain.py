@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import Need
 from tests.live import lab
-from tests.live.exporter import COMMAND
+from tests.live.exporter import COMMAND, said
 
 LIMIT = "memory.limit_in_bytes" if lab.version() == "v1" else "memory.max"
 
@@ -78,6 +78,6 @@ def test_the_oom_kills_below_are_told(nested: tuple[Path, Path]) -> None:
 def test_what_is_not_there_is_one_line_and_status_1() -> None:
     told = explain("no-such-container", status=1)
     assert told.stdout == ""
-    assert told.stderr == (
-        "nsexporter: there is no container, cgroup or process no-such-container\n"
-    )
+    assert said(told.stderr) == [
+        "nsexporter: there is no container, cgroup or process no-such-container"
+    ]

@@ -18,7 +18,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Need
-from tests.live.exporter import COMMAND, running
+from tests.live.exporter import COMMAND, running, said
 from tests.waiting import SLOWNESS, deadline
 
 
@@ -134,7 +134,7 @@ def test_a_reader_that_goes_early_gets_no_traceback() -> None:
     ) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()
-        assert process.stderr.read() == b""
+        assert said(process.stderr.read()) == []
 
 
 def test_old_kills_of_which_nothing_is_known_are_one_line_in_the_log() -> None:

@@ -31,7 +31,8 @@ CLIENTS = f"{SERVER}, client_ca_file: ca.crt, client_auth_type: RequireAndVerify
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory: pytest.TempPathFactory, need: Need) -> Path:
     """An authority; server, client and stranger with certificates of it or of another one."""
-    need("live", shutil.which("openssl") is not None, "openssl is not installed")
+    for program in ("openssl", "curl"):
+        need("live", shutil.which(program) is not None, f"{program} is not installed")
     directory = tmp_path_factory.mktemp("pki")
     for name in ("ca", "other"):
         certificates.authority(directory, name)
