@@ -29,6 +29,9 @@ def parent(need: Need) -> Iterator[Path]:
         limit = "memory.limit_in_bytes" if cgroups.version() == "v1" else "memory.max"
         (made / limit).write_text(str(128 * M))
         yield made
+        for other in root.parent.glob(f"*/{top.name}"):  # docker makes it in every hierarchy
+            if other != top:
+                cgroups.remove(other)
 
 
 def explained(docker: Docker, target: str) -> Explanation:
