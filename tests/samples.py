@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from prometheus_client.parser import text_string_to_metric_families
 
 from nsexporter import exposition
 from nsexporter.catalogue import METRICS
+from nsexporter.catalogue.rows import Metric
 from nsexporter.collector import Collector
 from nsexporter.columns import Columns
 
@@ -13,8 +16,12 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 def scrape(collector: Collector) -> Samples:
-    columns = Columns(collector.collect())
-    return read(b"".join(exposition.text(exposition.render(columns, METRICS))).decode())
+    return rendered(Columns(collector.collect()))
+
+
+def rendered(columns: Columns, metrics: Sequence[Metric] = METRICS) -> Samples:
+    """What the rows make of a snapshot."""
+    return read(b"".join(exposition.text(exposition.render(columns, metrics))).decode())
 
 
 def read(text: str) -> Samples:

@@ -287,6 +287,8 @@ def _processor(vmlinux: Path) -> tuple[str, ...]:
 
 def _started(argv: list[str], directory: Path) -> subprocess.Popen[bytes] | None:
     """A guest whose command runs, None where it does not come to that."""
+    # Also where this is killed, no guest stays behind.
+    argv = ["setpriv", "--pdeathsig=KILL", *argv]
     with open(directory / "qemu", "wb") as errors:
         process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=errors, stderr=errors)
     deadline = time.monotonic() + _BOOT_SECONDS

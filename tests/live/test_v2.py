@@ -6,17 +6,20 @@ import contextlib
 import errno
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from nsexporter.catalogue import METRICS
+from nsexporter.catalogue import CGROUP_METRICS, METRICS
+from nsexporter.catalogue.rows import Metric, Source, key
 from nsexporter.collector import Collector
+from nsexporter.columns import Columns
 from tests.conftest import Need
 from tests.live import lab
 from tests.live.lab import path_of
 from tests.live.nslab import Actor, actor
-from tests.samples import Samples, of, scrape
+from tests.samples import Samples, of, rendered, scrape
 from tests.waiting import until
 
 MB = 1 << 20
@@ -107,19 +110,51 @@ def files(cgroup: Path) -> dict[str, float | None]:
     return {row: lab.kernel_value(cgroup, source) for row, source in FILES.items()}
 
 
-def quiet_scrape(
+def quiet_columns(
     collector: Collector, *cgroups: Path
-) -> tuple[Samples, list[dict[str, float | None]]]:
-    """Samples and the files' values of a moment in which the files did not change."""
+) -> tuple[Columns, list[dict[str, float | None]]]:
+    """A pass and the files' values of a moment in which the files did not change."""
 
-    def attempt() -> tuple[Samples, list[dict[str, float | None]]] | None:
+    def attempt() -> tuple[Columns, list[dict[str, float | None]]] | None:
         before = [files(cgroup) for cgroup in cgroups]
-        samples = scrape(collector)
-        return (samples, before) if before == [files(cgroup) for cgroup in cgroups] else None
+        columns = Columns(collector.collect())
+        return (columns, before) if before == [files(cgroup) for cgroup in cgroups] else None
 
     told = until(attempt, 60)
     assert told is not None, "the cgroup never came to rest"
     return told
+
+
+def quiet_scrape(
+    collector: Collector, *cgroups: Path
+) -> tuple[Samples, list[dict[str, float | None]]]:
+    """Its samples, and those values."""
+    columns, values = quiet_columns(collector, *cgroups)
+    return rendered(columns), values
+
+
+def one_file_rows() -> list[Metric]:
+    """The rows of FILES."""
+    return [
+        row
+        for row in CGROUP_METRICS
+        if any(series.v2 and series.v2.text in FILES.values() for series in row.series)
+    ]
+
+
+def reading(rows: list[Metric], source: Source) -> list[Metric]:
+    """The rows, all with a source that is right for one of them only."""
+    return [
+        replace(row, series=tuple(replace(series, v2=source) for series in row.series))
+        for row in rows
+    ]
+
+
+def sources(rows: list[Metric]) -> list[Source]:
+    """What one of the rows reads, and the hierarchical counters that none may read."""
+    told = {series.v2.text: series.v2 for row in rows for series in row.series if series.v2}
+    events = [text.split()[1] for text in told if text.startswith("memory.events.local ")]
+    return [*told.values(), *(key("memory.events", word) for word in events)]
 
 
 def reclaim(cgroup: Path, size: int) -> None:
@@ -232,15 +267,24 @@ def test_every_v2_figure_is_the_file_that_the_documents_name(
         doer.do("(file := os.memfd_create('read often'), os.write(file, bytes(1 << 20)))")
         doer.do("[os.pread(file, 1 << 20, 0) and None for _ in range(3)]")
         stack.enter_context(dying(v2))
-        samples, (own, parents) = quiet_scrape(collector, busy, v2)
-        assert {row: shown(samples, busy, row) for row in FILES} == own
-        assert {row: shown(samples, v2, row) for row in FILES} == parents
-        silent = {row for row in FILES if not own[row] and not parents[row]} - MAY_BE_ZERO
-        assert not silent
-        # A row that read another's file would show another value.
-        heard = [value for row, value in own.items() if value and row != "reservation_bytes"]
-        twice = {value for value in heard if heard.count(value) > 1}
-        assert len(twice) <= 2, [(row, own[row]) for row in FILES if own[row] in twice]
+        columns, (own, parents) = quiet_columns(collector, busy, v2)
+    samples = rendered(columns)
+    assert {row: shown(samples, busy, row) for row in FILES} == own
+    assert {row: shown(samples, v2, row) for row in FILES} == parents
+    silent = {row for row in FILES if not own[row] and not parents[row]}
+    assert silent <= MAY_BE_ZERO
+    # Of all of its controller that a row could read instead, each would have been seen.
+    rows = one_file_rows()
+    unseen = {}
+    for source in sources(rows):
+        samples = rendered(columns, reading(rows, source))
+        controller = source.text.partition(".")[0]
+        others = {row for row, text in FILES.items() if text != source.text} - silent
+        for row in {row for row in others if FILES[row].startswith(f"{controller}.")}:
+            if (shown(samples, busy, row), shown(samples, v2, row)) == (own[row], parents[row]):
+                unseen[row, source.text] = own[row], parents[row]
+    assert [row for row, text in unseen if FILES[row].replace(".local", "") == text] == []
+    assert len(unseen) <= 4, unseen  # values that happen to be the same
 
 
 def test_a_kill_below_a_limit_counts_at_the_victim_and_the_hit_at_the_limit(
@@ -405,6 +449,49 @@ def test_what_zswap_holds_is_told_before_and_after_compression(
     assert compressed == own["zswap_bytes"] and compressed
     assert shown(samples, cgroup, "zswapped_bytes") == own["zswapped_bytes"]
     assert compressed < (own["zswapped_bytes"] or 0)
+
+
+def test_limits_and_protection_are_worth_what_those_above_allow(
+    v2: Path, collector: Collector
+) -> None:
+    given = {
+        v2: {"high": 48, "swap.max": 32, "low": 16, "min": 4},
+        v2 / "a": {"swap.max": 64, "low": 24, "min": 3},
+        v2 / "b": {"high": 64, "swap.max": 8, "low": 24},
+    }
+    for cgroup, settings in given.items():
+        cgroup.mkdir(exist_ok=True)
+        for name, value in settings.items():
+            (cgroup / f"memory.{name}").write_text(str(value * MB))
+    with contextlib.ExitStack() as stack:
+        for cgroup, use in ((v2 / "a", 16), (v2 / "b", 8)):
+            stack.enter_context(actor(cgroup)).do(f"(kept := b'x' * ({use} << 20)) and None")
+        samples, values = quiet_scrape(collector, *given)
+
+    def told(row: str) -> list[float | None]:
+        return [shown(samples, cgroup, row) for cgroup in given]
+
+    top, a, b = ({row: value or 0.0 for row, value in of_one.items()} for of_one in values)
+    assert told("effective_high_bytes") == [48 * MB] * 3
+    assert told("swap_effective_limit_bytes") == [32 * MB, 32 * MB, 8 * MB]
+    rooms = [32 * MB - top["swap_usage_bytes"], 8 * MB - b["swap_usage_bytes"]]
+    assert told("swap_headroom_bytes") == [rooms[0], rooms[0], min(rooms)]
+    assert told("working_set_bytes") == [
+        one["usage_bytes"] - one["inactive_file_bytes"] for one in (top, a, b)
+    ]
+    # Both claim more than there is: they share it by what they use of their own.
+    assert told("low_overcommitted_bytes") == [32 * MB, None, None]
+    claims = [min(one["usage_bytes"], 24 * MB) for one in (a, b)]
+    assert sum(claims) > 16 * MB
+    shares = [16 * MB * claim / sum(claims) for claim in claims]
+    assert told("effective_low_bytes") == pytest.approx([16 * MB, *shares], abs=1)
+    # One claims less than there is: the rest goes to what is used beyond (memory_recursiveprot).
+    assert told("min_overcommitted_bytes") == [0, None, None]
+    beyond = [a["usage_bytes"] - 3 * MB, b["usage_bytes"]]
+    rest = [MB * use / (top["usage_bytes"] - 3 * MB) for use in beyond]
+    assert told("effective_min_bytes") == pytest.approx(
+        [4 * MB, 3 * MB + rest[0], rest[1]], abs=1
+    )
 
 
 def test_the_root_has_no_figure_that_the_kernel_does_not_write(
