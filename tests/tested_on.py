@@ -21,8 +21,8 @@ from nsexporter.kernel.files import Reader
 HEAD = """\
 # Tested on
 
-Written from what tests gave (`make test-all` runs all of them in full size and writes this anew):
-each row is a directory of tests/ on a kernel, with the last result of each test.
+Written from what tests gave in CI (`make test-all` runs all of them in full size and writes this
+anew): each row is a directory of tests/ on a kernel, with the last result of each test.
 Guests are Debian's kernels under QEMU with the root of the host; where a runtime is named, the
 exporter was compared with that runtime's own answer. Skipped is what a kernel or host lacks.
 

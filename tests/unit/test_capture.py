@@ -318,9 +318,11 @@ def test_a_golden_host_is_coherent(path: Path) -> None:
 
 def test_there_are_golden_hosts() -> None:
     assert [path.stem for path in GOLDEN_HOSTS] == [
+        "crio-node",
         "hybrid-systemd",
         "hybrid",
         "kubernetes-node",
+        "rhel7-docker",
         "v1-hybrid-docker",
         "v2-systemd",
         "v2",
