@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector as ClientCollector
 from nsexporter import config, exposition
 from nsexporter.catalogue import METRICS
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns, Memo
+from nsexporter.families.columns import Columns, Memo
 
 
 class _Families(ClientCollector):

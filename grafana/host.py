@@ -140,8 +140,7 @@ def host() -> Json:
                 "Kills between two points, one bar for each; containers that are gone included.",
                 [
                     Query(
-                        expr=f"sum by (instance, name) ("
-                        f"{named(kills_drawn())})",
+                        expr=f"sum by (instance, name) ({named(kills_drawn())})",
                         legend=LEGEND,
                     )
                 ],

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-from nsexporter import labels
 from nsexporter.catalogue.rows import Metric
-from nsexporter.columns import Columns
-from nsexporter.samples import Samples, Table
+from nsexporter.families import labels
+from nsexporter.families.columns import Columns
+from nsexporter.families.samples import Samples, Table
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"

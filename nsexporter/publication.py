@@ -17,15 +17,16 @@ from prometheus_client import (
 )
 from prometheus_client.openmetrics import exposition as openmetrics_exposition
 
-from nsexporter import __version__, capability, exposition, overview
+from nsexporter import __version__, capability, exposition
 from nsexporter.catalogue import CADVISOR_METRICS, METRICS
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns, Memo
 from nsexporter.config import Config
 from nsexporter.exposition import Family
+from nsexporter.families.columns import Columns, Memo
 from nsexporter.gzip import Gzip
 from nsexporter.loop import Loop, Published
 from nsexporter.selfmetrics import Values, families
+from nsexporter.views import overview
 from nsexporter.web import docs, pages
 from nsexporter.web.document import policy
 from nsexporter.web.http1 import Response

@@ -15,7 +15,7 @@ from nsexporter.catalogue.namespaces import NAMESPACE_METRICS
 from nsexporter.catalogue.oom import OOM_METRICS
 from nsexporter.catalogue.rows import Metric
 from nsexporter.config import ROWS
-from nsexporter.labels import CGROUP_LABELS
+from nsexporter.families.labels import CGROUP_LABELS
 from nsexporter.selfmetrics import SELF_METRICS
 
 _HEAD = """\

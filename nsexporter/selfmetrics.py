@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nsexporter.exposition import Family
-from nsexporter.labels import render
+from nsexporter.families.labels import render
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from nsexporter import exposition
 from nsexporter.catalogue import METRICS
 from nsexporter.catalogue.rows import Metric
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns
+from nsexporter.families.columns import Columns
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

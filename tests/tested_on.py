@@ -1,6 +1,6 @@
 """docs/tested-on.md from what pytest wrote of runs: kernel, distribution, runtime, cgroups, result.
 
-    python -m tests.tested_on build/tested/*.xml >docs/tested-on.md
+python -m tests.tested_on build/tested/*.xml >docs/tested-on.md
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nsexporter import breakdown
 from nsexporter.catalogue.rows import Metric, host
-from nsexporter.labels import CGROUP_LABELS
+from nsexporter.families import breakdown
+from nsexporter.families.labels import CGROUP_LABELS
 
 
 def _hugetlb(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nsexporter import cadvisor, derived
 from nsexporter.catalogue.rows import Metric, Source, limit, local_event, number, stat
-from nsexporter.columns import Columns
-from nsexporter.samples import Table
+from nsexporter.families import cadvisor, derived
+from nsexporter.families.columns import Columns
+from nsexporter.families.samples import Table
 
 _LABELS = ("container", "id", "image", "name", "namespace", "pod")
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nsexporter import samples
 from nsexporter.catalogue.rows import Metric, containers, host, whose
-from nsexporter.labels import CGROUP_LABELS
+from nsexporter.families import samples
+from nsexporter.families.labels import CGROUP_LABELS
 
 HOST_METRICS: tuple[Metric, ...] = (
     host(

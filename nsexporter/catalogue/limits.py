@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nsexporter import derived, protection
 from nsexporter.catalogue.rows import (
     Metric,
     cgroup,
@@ -11,6 +10,7 @@ from nsexporter.catalogue.rows import (
     local_event,
     number,
 )
+from nsexporter.families import derived, protection
 
 _EXCEEDED = derived.told(lambda history: history.reservation_exceeded)
 _PEAK = derived.told(lambda history: history.peak)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nsexporter import derived
 from nsexporter.catalogue.rows import (
     Metric,
     cgroup,
@@ -13,6 +12,7 @@ from nsexporter.catalogue.rows import (
     number,
     stat,
 )
+from nsexporter.families import derived
 
 MEMORY_METRICS: tuple[Metric, ...] = (
     cgroup(

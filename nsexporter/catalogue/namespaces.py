@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nsexporter import peers, sharing
 from nsexporter.catalogue.rows import Metric, host, tabled
-from nsexporter.labels import CGROUP_LABELS
+from nsexporter.families import peers, sharing
+from nsexporter.families.labels import CGROUP_LABELS
 
 NAMESPACE_METRICS: tuple[Metric, ...] = (
     host(

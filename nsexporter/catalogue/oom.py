@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nsexporter import killed
 from nsexporter.catalogue.rows import Metric, Series, derive, host
-from nsexporter.labels import CGROUP_LABELS
+from nsexporter.families import killed
+from nsexporter.families.labels import CGROUP_LABELS
 
 _LEDGER = "memory.oom_control oom_kill, /dev/kmsg, /proc/vmstat oom_kill"
 _LEDGER_V2 = "memory.events and memory.events.local oom_kill, /dev/kmsg, /proc/vmstat oom_kill"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nsexporter import derived
 from nsexporter.catalogue.rows import Metric, cgroup, derive, key, limit, number
+from nsexporter.families import derived
 
 PIDS_METRICS: tuple[Metric, ...] = (
     cgroup(

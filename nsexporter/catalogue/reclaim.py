@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nsexporter import derived
 from nsexporter.catalogue.rows import (
     Metric,
     by,
@@ -13,6 +12,7 @@ from nsexporter.catalogue.rows import (
     pressure,
     stat,
 )
+from nsexporter.families import derived
 
 RECLAIM_METRICS: tuple[Metric, ...] = (
     cgroup(

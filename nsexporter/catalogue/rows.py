@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nsexporter.columns import Columns
-from nsexporter.derived import Column
+from nsexporter.families.columns import Columns
+from nsexporter.families.derived import Column
+from nsexporter.families.samples import Samples, Table
 from nsexporter.kernel import cgroupfs
-from nsexporter.samples import Samples, Table
 
 Of = Callable[[Columns], tuple[object, ...]]
 """What samples are made of."""

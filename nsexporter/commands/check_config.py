@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from nsexporter import config as configuration
-from nsexporter import terminal
 from nsexporter.config import Config, ConfigError
-from nsexporter.units import printable
+from nsexporter.views import terminal
+from nsexporter.views.units import printable
 
 HELP = "check a configuration file and end"
 

@@ -13,12 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from nsexporter import __version__, capability, terminal
+from nsexporter import __version__, capability
 from nsexporter.collector import Collector
 from nsexporter.config import Config
 from nsexporter.kernel.host import capabilities, machine
 from nsexporter.model import Snapshot
-from nsexporter.units import printable, size, span
+from nsexporter.views import terminal
+from nsexporter.views.units import printable, size, span
 
 HELP = "what this host has, what cannot be seen and the command that mends it"
 

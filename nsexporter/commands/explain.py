@@ -11,16 +11,16 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 
-from nsexporter import terminal
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns
 from nsexporter.commands import oom
 from nsexporter.config import Config
-from nsexporter.explanation import Explanation, Figure, NotFoundError, Place, explain, find
-from nsexporter.outlook import Step
-from nsexporter.overview import title
-from nsexporter.terminal import Cell, Column, Terminal
-from nsexporter.units import printable, size
+from nsexporter.families.columns import Columns
+from nsexporter.views import terminal
+from nsexporter.views.explanation import Explanation, Figure, NotFoundError, Place, explain, find
+from nsexporter.views.outlook import Step
+from nsexporter.views.overview import title
+from nsexporter.views.terminal import Cell, Column, Terminal
+from nsexporter.views.units import printable, size
 
 HELP = "one container, cgroup or process: its limits up to the root and what will happen"
 

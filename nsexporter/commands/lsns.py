@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 
-from nsexporter import terminal
 from nsexporter.collector import Collector
 from nsexporter.config import Config
 from nsexporter.model import NS_TYPES
-from nsexporter.overview import Shared, namespaces, title
-from nsexporter.terminal import Cell, Column
+from nsexporter.views import terminal
+from nsexporter.views.overview import Shared, namespaces, title
+from nsexporter.views.terminal import Cell, Column
 
 HELP = "namespaces with the containers in them"
 

@@ -7,9 +7,9 @@ import json
 import sys
 import textwrap
 
-from nsexporter import terminal
 from nsexporter.config import Config
 from nsexporter.reference import Entry, entries
+from nsexporter.views import terminal
 
 HELP = "what every metric means and where it comes from"
 

@@ -7,12 +7,12 @@ import json
 import sys
 from datetime import datetime
 
-from nsexporter import terminal
 from nsexporter.collector import Collector
 from nsexporter.config import Config
-from nsexporter.overview import Killed, killed, title
-from nsexporter.terminal import Column
-from nsexporter.units import size
+from nsexporter.views import terminal
+from nsexporter.views.overview import Killed, killed, title
+from nsexporter.views.terminal import Column
+from nsexporter.views.units import size
 
 HELP = "OOM kills of this boot: when, who, how often and because of whose limit"
 

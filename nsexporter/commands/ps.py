@@ -9,13 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 
-from nsexporter import terminal
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns
 from nsexporter.config import Config
-from nsexporter.overview import Use, uses
-from nsexporter.terminal import Cell, Column
-from nsexporter.units import number, size
+from nsexporter.families.columns import Columns
+from nsexporter.views import terminal
+from nsexporter.views.overview import Use, uses
+from nsexporter.views.terminal import Cell, Column
+from nsexporter.views.units import number, size
 
 HELP = "containers now: usage, limit, headroom and OOM kills, for all runtimes at once"
 

@@ -6,7 +6,7 @@ import logging
 import signal
 import time
 
-from nsexporter import __version__, landlock, logs
+from nsexporter import __version__, logs
 from nsexporter import config as configuration
 from nsexporter.collector import Collector
 from nsexporter.config import Config, ConfigError
@@ -17,7 +17,7 @@ from nsexporter.loop import Loop
 from nsexporter.oom.feed import Feed
 from nsexporter.oom.watcher import Watcher
 from nsexporter.publication import Publication
-from nsexporter.sandbox import Sandbox, held
+from nsexporter.sandbox import Sandbox, held, landlock
 from nsexporter.selfmetrics import Values
 from nsexporter.systemd import Notify
 from nsexporter.web import address

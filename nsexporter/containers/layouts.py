@@ -78,9 +78,7 @@ LAYOUTS: tuple[Layout, ...] = (
     _layout("libpod_", rf"/libpod_parent(?:/(?P<podman_pod>{HEX}))?/conmon{END}", "helper"),
     _layout("/kata_", rf"/kata_overhead/(?P<sandbox_id>[^/]+){END}", "helper"),
     _layout("lxc", rf"/lxc\.monitor[./](?P<helper_of>[^/]+){END}", "helper"),
-    _layout(
-        "nspawn@", rf"/systemd-nspawn@(?P<helper_of>[^/]+)\.service/supervisor{END}", "helper"
-    ),
+    _layout("nspawn@", rf"/systemd-nspawn@(?P<helper_of>[^/]+)\.service/supervisor{END}", "helper"),
     _layout("machine", rf"/machine-(?P<helper_of>[^/]+)\.scope/supervisor{END}", "helper"),
     # Podman's pods, whose ids look like containers'.
     _layout("libpod_", rf"libpod_pod_(?P<podman_pod>{HEX})(?:\.slice)?{END}", "pod"),
@@ -227,9 +225,7 @@ LAYOUTS: tuple[Layout, ...] = (
         "/pbs", rf"/pbs[^/]*/(?:[^/]+/)?{_JOB}\.[^/]+{END}", "job", into="batch", manager="pbs"
     ),
     _layout("/pbs", rf"/pbs[^/]*-{_JOB}\.[^/]+\.slice{END}", "job", into="batch", manager="pbs"),
-    _layout(
-        "/torque/", rf"/torque/{_JOB}(?:\.[^/]+)?{END}", "job", into="batch", manager="torque"
-    ),
+    _layout("/torque/", rf"/torque/{_JOB}(?:\.[^/]+)?{END}", "job", into="batch", manager="torque"),
     _layout(
         "/lsf/",
         rf"/lsf/(?:[^/]+/)?job\.{_JOB}(?:\.[^/]*)?{END}",
@@ -251,12 +247,8 @@ LAYOUTS: tuple[Layout, ...] = (
     _layout("/actions_job/", rf"/actions_job/(?P<id>{HEX}){END}", "container", "docker"),
     _layout("/moby/", rf"/(?P<namespace>moby)/(?P<id>{HEX}){END}", "container", "docker"),
     _layout("/balena/", rf"/balena/(?P<id>{HEX}){END}", "container", "balena"),
-    _layout(
-        "/k8s.io/", rf"/(?P<namespace>k8s\.io)/(?P<id>{HEX}){END}", "container", "containerd"
-    ),
-    _layout(
-        "/default/", rf"/(?P<namespace>default)/(?P<id>{HEX}){END}", "container", "containerd"
-    ),
+    _layout("/k8s.io/", rf"/(?P<namespace>k8s\.io)/(?P<id>{HEX}){END}", "container", "containerd"),
+    _layout("/default/", rf"/(?P<namespace>default)/(?P<id>{HEX}){END}", "container", "containerd"),
     _layout("/", rf"/(?P<id>{HEX}){END}", "container"),
     _layout("pod", rf"pod(?<=[/-]pod)[^/]+/(?P<id>{_UUID}){END}", "container"),
     # Android (libprocessgroup).

@@ -9,7 +9,7 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
-from nsexporter.units import printable
+from nsexporter.views.units import printable
 
 _ALIGNED = {">": " class=n", "|": " class=ns"}  # by the first character of a column's head
 

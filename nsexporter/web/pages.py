@@ -9,8 +9,8 @@ from html import escape
 from zlib import crc32
 
 from nsexporter.model import NS_TYPES
-from nsexporter.overview import Killed, Member, Node, Status, Use, title
-from nsexporter.units import number, size, span
+from nsexporter.views.overview import Killed, Member, Node, Status, Use, title
+from nsexporter.views.units import number, size, span
 from nsexporter.web.document import clip, document, links, table, text
 from nsexporter.web.routes import DOCS
 
@@ -50,9 +50,7 @@ def _head(status: Status) -> Iterable[str]:
         f" {status.cgroups} cgroups, {len(status.uses)} containers, {status.processes} processes,"
         f" {status.namespaces} namespaces, {number(status.oom_kills)} OOM kills since boot.</p>\n"
     )
-    yield links(
-        (path, path), (DOCS, "docs"), ("/-/healthy", "healthy"), ("/-/ready", "ready")
-    )
+    yield links((path, path), (DOCS, "docs"), ("/-/healthy", "healthy"), ("/-/ready", "ready"))
     yield f"<p class=mute>Version {escape(status.version)}.</p>\n</header>\n"
 
 

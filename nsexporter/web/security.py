@@ -8,11 +8,11 @@ import ssl
 import time
 from collections.abc import Sequence
 
+from nsexporter.config.yamlfile import ConfigError
 from nsexporter.web import tls, webconfig
 from nsexporter.web.auth import BasicAuth, RateLimit
 from nsexporter.web.http1 import PLAIN, Response
 from nsexporter.web.webconfig import WebConfig
-from nsexporter.yamlfile import ConfigError
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nsexporter.settings import (
+from nsexporter.config.settings import (
     Row,
     Schema,
     boolean,

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from nsexporter.config.yamlfile import ConfigError, parsed
 from nsexporter.containers import identity, mountinfo
 from nsexporter.containers.bolt import Bolt
 from nsexporter.containers.docker import Docker
@@ -19,7 +20,6 @@ from nsexporter.oom import state
 from nsexporter.web import auth, http1, routes
 from nsexporter.web.connection import Connection, Limits
 from nsexporter.web.http1 import RefusedError, Response
-from nsexporter.yamlfile import ConfigError, parsed
 
 
 @dataclass(frozen=True, slots=True)

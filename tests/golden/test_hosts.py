@@ -15,7 +15,7 @@ from nsexporter import config, exposition
 from nsexporter.catalogue import CADVISOR_METRICS, METRICS
 from nsexporter.catalogue.rows import Metric
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns
+from nsexporter.families.columns import Columns
 from tests import capture
 
 HOSTS = sorted((Path(__file__).parent / "hosts").glob("*.txtar"))

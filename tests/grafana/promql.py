@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import promql_parser as promql
 
 from nsexporter.catalogue import METRICS
-from nsexporter.labels import CGROUP_LABELS
+from nsexporter.families.labels import CGROUP_LABELS
 from nsexporter.selfmetrics import SELF_METRICS
 
 

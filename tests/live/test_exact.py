@@ -14,7 +14,7 @@ import pytest
 from nsexporter import config, exposition
 from nsexporter.catalogue import CGROUP_METRICS
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns
+from nsexporter.families.columns import Columns
 from tests.conftest import Need
 from tests.live import lab
 from tests.waiting import deadline

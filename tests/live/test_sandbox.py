@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nsexporter import landlock, seccomp
+from nsexporter.sandbox import landlock, seccomp
 from tests.conftest import Need
 from tests.live import lab
 from tests.live.exporter import running

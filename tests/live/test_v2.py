@@ -14,7 +14,7 @@ import pytest
 from nsexporter.catalogue import CGROUP_METRICS, METRICS
 from nsexporter.catalogue.rows import Metric, Source, key
 from nsexporter.collector import Collector
-from nsexporter.columns import Columns
+from nsexporter.families.columns import Columns
 from tests.conftest import Need
 from tests.live import lab
 from tests.live.lab import path_of
@@ -489,9 +489,7 @@ def test_limits_and_protection_are_worth_what_those_above_allow(
     assert told("min_overcommitted_bytes") == [0, None, None]
     beyond = [a["usage_bytes"] - 3 * MB, b["usage_bytes"]]
     rest = [MB * use / (top["usage_bytes"] - 3 * MB) for use in beyond]
-    assert told("effective_min_bytes") == pytest.approx(
-        [4 * MB, 3 * MB + rest[0], rest[1]], abs=1
-    )
+    assert told("effective_min_bytes") == pytest.approx([4 * MB, 3 * MB + rest[0], rest[1]], abs=1)
 
 
 def test_the_root_has_no_figure_that_the_kernel_does_not_write(

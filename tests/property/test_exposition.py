@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from nsexporter import exposition
 from nsexporter.catalogue import METRICS
-from nsexporter.columns import Columns, Memo
+from nsexporter.families.columns import Columns, Memo
 from nsexporter.kernel.parse import text_of
 from nsexporter.model import Cgroup, Container, Identity, Namespace, Snapshot
 from tests.snapshots import NOTHING

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from nsexporter import labels
+from nsexporter.families import labels
 from nsexporter.model import Container
 from tests.runtimes.rig import IMAGE, Docker, cgroup, remove_cgroups, until
 

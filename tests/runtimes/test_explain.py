@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nsexporter.columns import Columns
-from nsexporter.explanation import Explanation, explain, find
+from nsexporter.families.columns import Columns
+from nsexporter.views.explanation import Explanation, explain, find
 from tests.conftest import Need
 from tests.live import lab as cgroups
 from tests.runtimes.rig import Docker, cgroup

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from nsexporter import breakdown
 from nsexporter.catalogue.breakdown import BREAKDOWN_METRICS
-from nsexporter.columns import Columns
+from nsexporter.families import breakdown
+from nsexporter.families.columns import Columns
+from nsexporter.families.samples import Samples
 from nsexporter.kernel import hugetlb
 from nsexporter.model import Cgroup, Identity
-from nsexporter.samples import Samples
 from tests.snapshots import NOTHING
 
 V1 = b"""total=20 N0=15 N1=5

@@ -9,7 +9,8 @@ import pathlib
 
 import pytest
 
-from nsexporter import config, settings
+from nsexporter import config
+from nsexporter.config import settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 ADDRESS = "an address such as :10061, localhost:10061, [::1]:10061 or unix:/run/nsexporter.sock"

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from nsexporter import derived, protection, samples
-from nsexporter.columns import Columns
+from nsexporter.families import derived, protection, samples
+from nsexporter.families.columns import Columns
 from nsexporter.model import Cgroup, Identity
 from tests.snapshots import NOTHING
 

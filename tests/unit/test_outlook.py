@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from nsexporter.columns import Columns
-from nsexporter.explanation import NotFoundError, explain, find
+from nsexporter.families.columns import Columns
 from nsexporter.model import Cgroup, Container, Identity
-from nsexporter.outlook import outlook, steps
+from nsexporter.views.explanation import NotFoundError, explain, find
+from nsexporter.views.outlook import outlook, steps
 from tests.snapshots import NOTHING
 
 M = 1 << 20

@@ -15,8 +15,8 @@ import pytest
 from nsexporter.capability import CAPABILITIES
 from nsexporter.kernel.host import Host
 from nsexporter.model import NS_TYPES, Container, OomAccount, OomKill
-from nsexporter.overview import Killed, Member, Node, Status, Use
 from nsexporter.reference import entries
+from nsexporter.views.overview import Killed, Member, Node, Status, Use
 from nsexporter.web import docs, document, pages, routes
 
 HOSTILE = "<script>alert(1)</script>\"'&\u202e\x1b[2J"

@@ -7,8 +7,8 @@ import io
 
 import pytest
 
-from nsexporter import terminal, units
-from nsexporter.terminal import Cell, Column, Terminal
+from nsexporter.views import terminal, units
+from nsexporter.views.terminal import Cell, Column, Terminal
 
 COLUMNS = (Column(title="NAME", flexible=True), Column(title="N", right=True))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from nsexporter.config.yamlfile import ConfigError
 from nsexporter.web import auth, security, webconfig
 from nsexporter.web.auth import BasicAuth, RateLimit
-from nsexporter.yamlfile import ConfigError
 
 HASH = "$2y$04$VhnJpaVnxAE8Qg2GvD5JB.t.H6qnGwm8dMwTlz.r0Yq.hlmcNdCDu"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from nsexporter import labels
-from nsexporter.columns import Columns
-from nsexporter.labels import Pairs
+from nsexporter.families import labels
+from nsexporter.families.columns import Columns
+from nsexporter.families.labels import Pairs
+from nsexporter.families.samples import Samples, Table
 from nsexporter.model import NS_TYPES, Container, Namespace, Snapshot
-from nsexporter.samples import Samples, Table
 
 Members = Mapping[tuple[str, int], frozenset[str]]
 """Type and inode of a namespace to the full ids of the containers in it."""

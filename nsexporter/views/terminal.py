@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from nsexporter.units import printable
+from nsexporter.views.units import printable
 
 RED, YELLOW, GREEN, BOLD, DIM = "31", "33", "32", "1", "2"
 _GAP = "  "

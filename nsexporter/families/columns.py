@@ -13,7 +13,7 @@ from itertools import chain
 from operator import is_
 from typing import Any, TypeVar
 
-from nsexporter import labels
+from nsexporter.families import labels
 from nsexporter.kernel import parse
 from nsexporter.model import Cgroup, Container, Snapshot
 

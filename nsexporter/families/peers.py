@@ -6,13 +6,13 @@ import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from nsexporter import labels, sharing
-from nsexporter.columns import Columns
-from nsexporter.derived import Column
-from nsexporter.labels import Pairs
+from nsexporter.families import labels, sharing
+from nsexporter.families.columns import Columns
+from nsexporter.families.derived import Column
+from nsexporter.families.labels import Pairs
+from nsexporter.families.samples import Samples, Table
+from nsexporter.families.sharing import Members, Place
 from nsexporter.model import Container
-from nsexporter.samples import Samples, Table
-from nsexporter.sharing import Members, Place
 
 
 def container_namespace_info(columns: Columns) -> Table:

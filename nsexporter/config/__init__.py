@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nsexporter.settings import (
+from nsexporter.config.settings import (
     Row,
     Schema,
     boolean,
@@ -19,7 +19,7 @@ from nsexporter.settings import (
     regex,
     string,
 )
-from nsexporter.yamlfile import ConfigError
+from nsexporter.config.yamlfile import ConfigError
 
 __all__ = ["ROWS", "Config", "ConfigError", "Row", "add_flags", "example", "load", "overrides"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from nsexporter import derived, labels
-from nsexporter.columns import Columns, seconds
-from nsexporter.labels import Pairs
+from nsexporter.families import derived, labels
+from nsexporter.families.columns import Columns, seconds
+from nsexporter.families.labels import Pairs
 
 Samples = Iterable[tuple[Pairs, float | bytes]]
 """Label names and values, and a number (or the kernel's digits)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from nsexporter.columns import Columns, integers, texts
+from nsexporter.families.columns import Columns, integers, texts
 from nsexporter.model import History
 
 Column = Sequence[bytes | None]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nsexporter.columns import Columns, texts
-from nsexporter.derived import Column, Floats, limit, usage
+from nsexporter.families.columns import Columns, texts
+from nsexporter.families.derived import Column, Floats, limit, usage
 
 
 def effective_min(columns: Columns) -> Column:

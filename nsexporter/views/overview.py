@@ -7,9 +7,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nsexporter import capability, derived, sharing
+from nsexporter import capability
 from nsexporter.capability import Capability
-from nsexporter.columns import Columns, integers
+from nsexporter.families import derived, sharing
+from nsexporter.families.columns import Columns, integers
 from nsexporter.kernel.host import Host
 from nsexporter.model import NS_TYPES, Container, Namespace, OomAccount, Snapshot
 

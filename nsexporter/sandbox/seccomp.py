@@ -9,7 +9,7 @@ import platform
 import struct
 from collections.abc import Iterable
 
-from nsexporter.landlock import no_new_privileges
+from nsexporter.sandbox.landlock import no_new_privileges
 
 # asm/unistd_64.h of x86_64 and asm-generic/unistd.h of aarch64.
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from nsexporter import labels
-from nsexporter.columns import Columns
-from nsexporter.derived import Column
-from nsexporter.labels import Pairs
+from nsexporter.families import labels
+from nsexporter.families.columns import Columns
+from nsexporter.families.derived import Column
+from nsexporter.families.labels import Pairs
+from nsexporter.families.samples import Table
 from nsexporter.model import Cgroup, Container
-from nsexporter.samples import Table
 
 Source = Callable[[Columns], Column]
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from nsexporter.catalogue import CGROUP_METRICS
-from nsexporter.columns import Columns
+from nsexporter.families.columns import Columns
 from nsexporter.model import NS_TYPES, Cgroup, Container, Snapshot
-from nsexporter.outlook import Step, below, outlook, steps
-from nsexporter.overview import Killed, killed
+from nsexporter.views.outlook import Step, below, outlook, steps
+from nsexporter.views.overview import Killed, killed
 
 
 class NotFoundError(LookupError):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar, cast
 
-from nsexporter import landlock, seccomp
+from nsexporter.sandbox import landlock, seccomp
 
 log = logging.getLogger(__name__)
 

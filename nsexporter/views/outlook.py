@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from nsexporter import derived, protection
-from nsexporter.columns import Columns, integers
-from nsexporter.derived import Bound
-from nsexporter.units import number, size
+from nsexporter.families import derived, protection
+from nsexporter.families.columns import Columns, integers
+from nsexporter.families.derived import Bound
+from nsexporter.views.units import number, size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

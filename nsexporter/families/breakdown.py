@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from nsexporter import labels
-from nsexporter.columns import Columns
-from nsexporter.samples import Samples
+from nsexporter.families import labels
+from nsexporter.families.columns import Columns
+from nsexporter.families.samples import Samples
 
 _LISTS = {
     "anon": (b"inactive_anon", b"active_anon"),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from nsexporter.yamlfile import ConfigError, document, name_of, shown
+from nsexporter.config.yamlfile import ConfigError, document, name_of, shown
 
 
 def is_not(value: object, accepted: str) -> ValueError:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from nsexporter import labels
-from nsexporter.columns import Columns
-from nsexporter.derived import Column
+from nsexporter.families import labels
+from nsexporter.families.columns import Columns
+from nsexporter.families.derived import Column
+from nsexporter.families.samples import Samples
 from nsexporter.model import Cgroup, OomAccount
-from nsexporter.samples import Samples
 
 
 def living(constraint: str) -> Callable[[Columns], Column]:
