@@ -43,11 +43,7 @@ class Changes:
 
     def __init__(self, files: StateFiles) -> None:
         self._files = files
-        self._inotify: Inotify | None = None
-        try:
-            self._inotify = Inotify()
-        except OSError as error:
-            log.debug("state files are looked at in every pass: %s", error)
+        self._inotify = _instance()
         self._stamps: dict[str, dict[str, Stamp]] = {}  # by user and file, as it was read
         self._watched: dict[int, _Directory] = {}
         self._by_path: dict[str, _Directory] = {}
@@ -127,7 +123,7 @@ class Changes:
         told: set[str] = set()
         for event in () if self._inotify is None else self._inotify.read():
             if event.mask & inotify.IN_Q_OVERFLOW:
-                return set(self._stamps)
+                return self._watch_anew()
             known = self._watched.get(event.wd)
             if known is None:
                 continue
@@ -140,6 +136,16 @@ class Changes:
                 told |= known.users.get(os.fsdecode(event.name), set())
         return told
 
+    def _watch_anew(self) -> set[str]:
+        """All users: after an overflow nobody knows which watches the kernel has ended."""
+        self.close()
+        self._inotify = _instance()
+        for user, stamps in self._stamps.items():
+            for path in stamps:
+                self._watch(user, path)
+        self._looked_at |= self._stamps.keys()
+        return self._looked_at
+
     def _all_watched(self, user: str) -> bool:
         stamps = self._stamps.get(user, {})
         return all(
@@ -147,3 +153,11 @@ class Changes:
             and user in known.users.get(name, ())
             for directory, _, name in (path.rpartition("/") for path in stamps)
         )
+
+
+def _instance() -> Inotify | None:
+    try:
+        return Inotify()
+    except OSError as error:
+        log.debug("state files are looked at in every pass: %s", error)
+        return None

@@ -44,6 +44,13 @@ def append(file: Path) -> None:
         open_.write("more")
 
 
+def overflow(directory: Path) -> None:
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    for number in range(most // 2 + 1):
+        (directory / str(number)).touch()
+        os.unlink(directory / str(number))
+
+
 @pytest.mark.parametrize("change", [replace, append, Path.unlink])
 def test_a_change_is_told_to_all_who_use_the_file(
     changes: Changes, tmp_path: Path, change: Callable[[Path], None]
@@ -82,15 +89,27 @@ def test_a_directory_that_goes_or_is_replaced_is_told(changes: Changes, tmp_path
 
 
 def test_what_inotify_lost_is_looked_for(changes: Changes, tmp_path: Path) -> None:
-    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    for number in range(most // 2 + 1):
-        (tmp_path / "a" / str(number)).touch()
-        os.unlink(tmp_path / "a" / str(number))
+    overflow(tmp_path / "a")
     replace(tmp_path / "b" / "state")
     assert changes.users() == {"b"}
     assert changes.users() == {"b"}
     replace(tmp_path / "a" / "state")
     assert changes.users() == {"a", "b"}
+
+
+def test_a_directory_whose_end_inotify_lost_is_watched_again(
+    changes: Changes, tmp_path: Path
+) -> None:
+    overflow(tmp_path / "a")
+    (tmp_path / "b" / "state").unlink()
+    (tmp_path / "b").rmdir()
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "state").write_text("another")
+    assert changes.users() == {"b"}
+    follow(changes, StateFiles(str(tmp_path)), "b", "/b/state")
+    assert changes.users() == set()
+    replace(tmp_path / "b" / "state")
+    assert changes.users() == {"b"}
 
 
 def test_without_inotify_every_file_is_looked_at(changes: Changes, tmp_path: Path) -> None:
