@@ -21,8 +21,7 @@ from tests.waiting import until
 SCRIPT = """
 import json, os, socket, sys, threading
 from pathlib import Path
-from nsexporter import landlock
-from nsexporter.sandbox import Sandbox
+from nsexporter.sandbox import Sandbox, landlock
 from nsexporter.storage import write_atomically
 
 state, outside, other = sys.argv[1:]
@@ -107,15 +106,18 @@ def test_nothing_is_written_outside_the_state_directory(tmp_path: Path) -> None:
     assert (state / "oom.json").read_text() == "{}"
 
 
-def test_a_confined_exporter_sees_what_a_free_one_sees(tmp_path: Path) -> None:
-    """The families, and that no process is unread; the state file is kept."""
+def test_a_confined_exporter_sees_what_a_free_one_sees(top: Path, tmp_path: Path) -> None:
+    """The families of cgroups of its own, and that no process is unread; the state file is kept."""
     seen = {}
     for setting in ("on", "off"):
         file = tmp_path / f"{setting}.yaml"
         file.write_text(f"oom: {{state_file: {tmp_path}/{setting}.json}}\n")
+        cgroup = top / setting
+        cgroup.mkdir()
+        flags = (f"--config.file={file}", f"--security.landlock={setting}")
         with (
             lab.process(None, unshare=("--net",)) as other,
-            running(f"--config.file={file}", f"--security.landlock={setting}") as exporter,
+            running(*flags, by=lab.alone(cgroup)) as exporter,
         ):
             inode = os.stat(f"/proc/{other.pid}/ns/net").st_ino
             text = exporter.get()[2].decode()
