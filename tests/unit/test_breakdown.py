@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +34,6 @@ unevictable N0=0 N1=4096
 pagetables N0=20480 N1=0
 workingset_refault_file N0=7 N1=0
 pgdemote_kswapd N0=3 N1=0"""
-GUESTS = Path(__file__).parents[3] / "shared" / "captures" / "cgroup-v2-guests"
 
 
 def columns(hierarchy: str, files: Mapping[str, bytes]) -> Columns:
@@ -101,28 +99,6 @@ def test_every_key_of_v2_is_an_amount_or_a_count() -> None:
         ("1", "pgdemote_kswapd"): 0,
     }
     assert len(found) + len(counts) == 2 * V2.count(b"N0=")
-
-
-@pytest.mark.skipif(not GUESTS.is_dir(), reason="there are no captures")
-def test_every_key_that_guests_told_is_shown() -> None:
-    texts = 0
-    for capture in sorted(GUESTS.glob("*/cg-*.txt")):
-        found = re.search(
-            r"^=== memory\.numa_stat .*\n((?:\w+( N\d+=\d+)+\n)+)", capture.read_text(), re.M
-        )
-        if found is None:
-            continue
-        texts += 1
-        files = {"memory.numa_stat": found[1].rstrip("\n").encode()}
-        shown: dict[tuple[str, ...], float | bytes] = {}
-        for counted in (False, True):
-            shown |= told(breakdown.numa_stat(counted=counted), "v2", files)
-        assert shown == {
-            (word[1:].partition("=")[0], line.split()[0]): int(word.partition("=")[2])
-            for line in found[1].splitlines()
-            for word in line.split()[1:]
-        }
-    assert texts > 10
 
 
 def test_a_malformed_text_is_counted_and_absent() -> None:
