@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 from nsexporter.containers.layouts import END, LAYOUTS, RUNTIMES, Layout
@@ -184,48 +183,3 @@ def identify(path: str) -> Identity:
     if outer:
         result["outer"] = tuple(outer)
     return Identity(kind=kind, **result)
-
-
-_TELLING = {
-    kind: rank
-    for rank, kinds in enumerate(
-        (
-            ("root",),
-            ("other",),
-            ("slice",),
-            ("service", "scope", "unit"),
-            ("job",),
-            ("machine",),
-            ("pod",),
-            ("helper",),
-            ("container", "container-child", "container-parent", "sandbox"),
-        )
-    )
-    for kind in kinds
-}
-_FIELDS = tuple(field.name for field in fields(Identity))
-
-
-def _telling(identity: Identity) -> tuple[int, int, int]:
-    """How much an identity says: its kind's rank, its depth, how many of its fields are set."""
-    count = sum(1 for name in _FIELDS if getattr(identity, name) is not None)
-    return _TELLING[identity.kind], len(identity.outer), count
-
-
-def identify_process(proc_cgroup: str) -> Identity:
-    """The most telling identity of the lines of /proc/PID/cgroup (cgroups(7)).
-
-    Hierarchies may disagree: `0::` may name a service only while others name the pod, so every
-    line counts. A path may hold colons; a line that has less than two is none. The kernel writes
-    ` (deleted)` behind a path that is gone.
-    """
-    paths: dict[str, None] = {}
-    for line in proc_cgroup.split("\n"):
-        parts = line.split(":", 2)
-        if len(parts) == 3:
-            paths[parts[2].removesuffix(" (deleted)")] = None
-    if not paths:
-        return Identity(kind="other")
-    if len(paths) == 1:
-        return identify(next(iter(paths)))
-    return max(map(identify, paths), key=_telling)

@@ -122,7 +122,6 @@ TARGETS = {
         _text(lambda path: identity.identify(f"/{path}")),
         seeds=(b"docker/" + b"0a" * 32, b"kubepods.slice/kubepods-pod1_2.slice/crio-%b.scope"),
     ),
-    "identify_process": Target(_text(identity.identify_process), seeds=(b"0::/docker/x",)),
     "identify_mountinfo": Target(_text(mountinfo.identify_mountinfo), seeds=(b"1 2 0:3 / /a",)),
     "kmsg": Target(kmsg.record, _KERNEL, (b"4,1,2,-;text\n", b"4,1,2,-,caller=T1;a\n K=v\n")),
     "oom_report": Target(
