@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
 import logging
 import resource
 import sys
@@ -15,6 +14,7 @@ from nsexporter import config as configuration
 from nsexporter.commands import check_config, doctor, dump, explain, lsns, metrics, oom, ps
 from nsexporter.commands.serve import serve
 from nsexporter.config import Config, ConfigError
+from nsexporter.libc import LIBC
 
 log = logging.getLogger("nsexporter")
 
@@ -119,7 +119,6 @@ def raise_descriptor_limit() -> None:
 
 def keep_little_memory() -> None:
     """One arena of glibc for all threads, which the GIL lets in one by one; given back soon."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(-8, 1)  # M_ARENA_MAX
-        libc.mallopt(-1, 128 << 10)  # M_TRIM_THRESHOLD; without it the threshold grows
+    if hasattr(LIBC, "mallopt"):
+        LIBC.mallopt(-8, 1)  # M_ARENA_MAX
+        LIBC.mallopt(-1, 128 << 10)  # M_TRIM_THRESHOLD; without it the threshold grows

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 from dataclasses import dataclass
+
+from nsexporter.libc import LIBC, checked
 
 IN_MODIFY = 0x002
 IN_CLOSE_WRITE = 0x008
@@ -35,8 +36,7 @@ class Inotify:
     """One inotify instance. OSError where the kernel grants none (EMFILE, ENOSYS)."""
 
     def __init__(self) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self._fd = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), b"")
+        self._fd = checked(LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
 
     def fileno(self) -> int:
         """The descriptor, for poll(2)."""
@@ -44,14 +44,14 @@ class Inotify:
 
     def add(self, path: bytes, mask: int) -> int:
         """Watch a path; the watch's number. OSError: ENOSPC at the limit of watches, ENOENT."""
-        return self._checked(self._libc.inotify_add_watch(self._fd, path, mask), path)
+        return checked(LIBC.inotify_add_watch(self._fd, path, mask), path)
 
     def remove(self, wd: int) -> None:
         """End a watch; one that the kernel has ended already (EINVAL) is no error.
 
         A removed directory of cgroupfs keeps its watch until this is called.
         """
-        self._libc.inotify_rm_watch(self._fd, wd)
+        LIBC.inotify_rm_watch(self._fd, wd)
 
     def read(self) -> list[Event]:
         """The events that are there, without waiting."""
@@ -72,9 +72,3 @@ class Inotify:
     def close(self) -> None:
         """End every watch."""
         os.close(self._fd)
-
-    def _checked(self, result: int, path: bytes) -> int:
-        if result < 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), os.fsdecode(path))
-        return result

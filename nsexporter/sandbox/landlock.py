@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 from collections.abc import Mapping
 
-EXECUTE, WRITE_FILE, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TRUNCATE = (
-    1 << bit for bit in (0, 1, 4, 5, 7, 8, 14)
+from nsexporter.libc import LIBC, checked
+
+# LANDLOCK_ACCESS_FS_*
+WRITE_FILE, REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG, TRUNCATE = (
+    1 << bit for bit in (1, 4, 5, 7, 8, 14)
 )
 REPLACE = WRITE_FILE | REMOVE_FILE | MAKE_REG | TRUNCATE
 """What writing a file atomically takes, in its directory."""
@@ -63,15 +65,8 @@ def restrict(writable: Mapping[str, int]) -> None:
 
 def no_new_privileges() -> None:
     """Keep this thread, and those it starts, from gaining privileges by running a program."""
-    if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-_libc = ctypes.CDLL(None, use_errno=True)
+    checked(LIBC.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 
 
 def _syscall(number: int, *arguments: int | bytes | None) -> int:
-    result = _libc.syscall(number, *arguments)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return int(result)
+    return checked(LIBC.syscall(number, *arguments))

@@ -9,6 +9,7 @@ import platform
 import struct
 from collections.abc import Iterable
 
+from nsexporter.libc import LIBC, checked
 from nsexporter.sandbox.landlock import no_new_privileges
 
 # asm/unistd_64.h of x86_64 and asm-generic/unistd.h of aarch64.
@@ -55,9 +56,7 @@ def deny_writing() -> None:
         struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code))
     )
     no_new_privileges()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, program, 0, 0):
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    checked(LIBC.prctl(_PR_SET_SECCOMP, _MODE_FILTER, program, 0, 0))
 
 
 def _program(machine: str) -> Iterable[tuple[int, int, int, int]]:

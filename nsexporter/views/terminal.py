@@ -13,7 +13,7 @@ from typing import TextIO
 
 from nsexporter.views.units import printable
 
-RED, YELLOW, GREEN, BOLD, DIM = "31", "33", "32", "1", "2"
+RED, YELLOW, GREEN, BOLD = "31", "33", "32", "1"
 _GAP = "  "
 
 

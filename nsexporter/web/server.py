@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import logging
 import os
@@ -16,6 +15,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from types import TracebackType
 
+from nsexporter.libc import LIBC
 from nsexporter.web.address import shown
 from nsexporter.web.connection import Connection, Conversation, Limits
 from nsexporter.web.http1 import Request, Response
@@ -36,9 +36,6 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 # Who goes first when there are too many: who has asked nothing yet, then who was served before,
 # then who reads slowly. Nobody goes whose answer is in the making.
 _EXPENDABLE = {"handshake": 0, "head": 0, "linger": 0, "verify": 0, "idle": 1, "write": 2}
-
-
-_libc = ctypes.CDLL(None)
 
 
 class Server:
@@ -329,8 +326,8 @@ class Server:
         """Give memory back that a crowd took: the C library keeps it among what is in use."""
         if self._most >= _CROWD and len(self._connections) < self._most / 4:
             self._most = len(self._connections)
-            if hasattr(_libc, "malloc_trim"):  # glibc
-                _libc.malloc_trim(0)
+            if hasattr(LIBC, "malloc_trim"):  # glibc
+                LIBC.malloc_trim(0)
 
     def _drop(self, connection: Connection) -> None:
         conversation = self._connections.pop(connection, None)
