@@ -19,12 +19,16 @@ from tests.live.exporter import running
 from tests.waiting import until
 
 SCRIPT = """
-import json, os, socket, sys, threading
+import ctypes, fcntl, json, os, signal, socket, sys, threading
 from pathlib import Path
 from nsexporter.sandbox import Sandbox, landlock
 from nsexporter.storage import write_atomically
 
 state, outside, other = sys.argv[1:]
+libc = ctypes.CDLL(None, use_errno=True)
+handle = ctypes.create_string_buffer(128 .to_bytes(4, "little") + bytes(132))  # file_handle
+mount = ctypes.c_int()
+assert not libc.name_to_handle_at(-100, f"{outside}/old".encode(), handle, ctypes.byref(mount), 0)
 sandbox = Sandbox()
 sandbox.enter({state: landlock.REPLACE, "/no/such/directory": landlock.REPLACE})
 tried = {}
@@ -37,6 +41,10 @@ def attempt(name, function):
     else:
         tried[name] = "done"
 
+def call(name, *arguments):
+    if getattr(libc, name)(*arguments) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
 def run():
     attempt("exec", lambda: os.execv("/bin/true", ["true"]))
     attempt("write outside", lambda: Path(outside, "new").write_text("x"))
@@ -48,6 +56,8 @@ def run():
     attempt("mkdir inside", lambda: os.mkdir(f"{state}/directory"))
     attempt("write inside", lambda: write_atomically(Path(state, "oom.json"), [b"{}"]))
     attempt("read outside", lambda: Path(outside, "old").read_bytes())
+    attempt("handle", lambda: call("open_by_handle_at", os.open(outside, 0), handle, os.O_RDWR))
+    attempt("kill", lambda: os.kill(int(other), 0))
     attempt("listen", lambda: socket.create_server(("127.0.0.1", 0)))
     attempt("namespaces here", lambda: os.readlink(f"/proc/{other}/ns/net"))
 
@@ -63,6 +73,16 @@ def ptracing():
     attempt("chmod there", lambda: os.chmod(f"{outside}/old", 0))
     attempt("exec there", lambda: os.execv("/bin/true", ["true"]))
     attempt("kill there", lambda: os.kill(int(other), 9))
+    attempt("tgkill there", lambda: call("tgkill", int(other), int(other), 9))
+    attempt("sigqueue there", lambda: call("sigqueue", int(other), 9, None))
+    attempt("pidfd there", lambda: signal.pidfd_send_signal(os.pidfd_open(int(other)), 9))
+    attempt("handle there", lambda: call(
+        "open_by_handle_at", os.open(outside, 0), handle, os.O_RDWR))
+    attempt("utime there", lambda: os.utime(f"{outside}/old"))
+    attempt("utimes there", lambda: call("utimes", f"{outside}/old".encode(), None))
+    attempt("flags there", lambda: fcntl.ioctl(  # FS_IOC_SETFLAGS, FS_NODUMP_FL
+        os.open(f"{outside}/old", os.O_RDONLY), 0x40086602, bytes([0x40, *7 * [0]])))
+    attempt("kernel log there", lambda: call("klogctl", 10, None, 0))  # its size
     attempt("socket there", lambda: socket.socket())
     attempt("read there", lambda: Path(outside, "old").read_bytes())
 
@@ -95,8 +115,8 @@ def test_nothing_is_written_outside_the_state_directory(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stderr
     tried = json.loads(told.stdout)
     done = {name for name, outcome in tried.items() if outcome == "done"}
-    # Landlock knows of TCP since its version 4, and of truncate(2) since 3.
-    since = {"listen": 4, "truncate outside": 3}
+    # Landlock knows of TCP since its version 4, of truncate(2) since 3, of signals since 6.
+    since = {"listen": 4, "truncate outside": 3, "kill": 6}
     late = {name for name, version in since.items() if landlock.version() < version}
     assert done == {"write inside", "read outside", "namespaces there", "read there"} | late
     assert set(tried.values()) - {"done"} <= {"PermissionError", "OSError", "FileNotFoundError"}
