@@ -18,6 +18,7 @@ _MAGIC, _VERSION = 0xED0CDAED, 2
 _IS_BRANCH, _IS_LEAF, _IS_BUCKET = 1, 2, 1
 _DEEPEST = 32  # branches on the way to a leaf
 _LARGEST = 1 << 24  # bytes of a page with its overflow
+_MOST = 1 << 26  # bytes of pages and leaves that one question may cost: users write theirs
 
 
 class Bolt:
@@ -25,6 +26,7 @@ class Bolt:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._left = 0
 
     def values(self, *buckets: bytes) -> Mapping[bytes, bytes]:
         """Key to value in a bucket, its own buckets left out; nothing where there is none."""
@@ -38,10 +40,11 @@ class Bolt:
     def _steadily(self, buckets: Sequence[bytes], key: bytes | None) -> list[tuple[bytes, bytes]]:
         """The values of one transaction: again where a writer came between."""
         for _ in range(5):
+            self._left = _MOST
             size, root, transaction = self._meta()
             try:
                 found = list(self._values(size, root, buckets, key))
-            except (struct.error, ValueError):
+            except (struct.error, ValueError, OverflowError):
                 if self._meta()[2] == transaction:
                     raise ValueError("a malformed bolt database") from None
                 continue
@@ -95,6 +98,7 @@ class Bolt:
                 offset = _PAGE.size + index * _LEAF.size
                 kind, position, keys, values = _LEAF.unpack_from(page, offset)
                 start = offset + position
+                self._pay(min(keys + values, len(page)))
                 yield kind, page[start : start + keys], page[start + keys : start + keys + values]
             return
         if not flags & _IS_BRANCH or depth == _DEEPEST:
@@ -111,13 +115,20 @@ class Bolt:
             yield from self._leaves(size, self._page(size, number), key, depth + 1)
 
     def _page(self, size: int, number: int) -> bytes:
+        self._pay(size)
         page = os.pread(self._fd, size, number * size)
         overflow = _PAGE.unpack_from(page)[3]
         if overflow:
             if overflow * size > _LARGEST:
                 raise ValueError("a page that is too large")
+            self._pay(overflow * size)
             page += os.pread(self._fd, overflow * size, (number + 1) * size)
         return page
+
+    def _pay(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise ValueError("a database that costs too much to read")
 
 
 def _fnv(data: bytes) -> int:

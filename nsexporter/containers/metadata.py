@@ -130,7 +130,7 @@ class MetadataCache:
                 continue
             try:
                 metadata = source.lookup(identity)
-            except (OSError, ValueError, TypeError, AttributeError) as error:
+            except Exception as error:  # users write some of it: what it does to us is not foreseen
                 self._failed(source, error)
                 failed = True
                 continue
@@ -152,7 +152,8 @@ class MetadataCache:
             return
         self.errors[source.name] += 1
         if self.errors[source.name] == 1:
-            log.warning("metadata source %s failed: %s", source.name, error)
+            bug = not isinstance(error, OSError | ValueError)
+            log.warning("metadata source %s failed: %s", source.name, error, exc_info=bug)
 
     def _take(self) -> None:
         """Keep the answers that have come."""

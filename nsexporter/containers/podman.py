@@ -95,7 +95,10 @@ class Podman:
         fd = self._files.open(f"{storage}/db.sql")
         if fd is None:
             return None
-        os.close(fd)  # it is a regular file: SQLite opens by name only
+        os.close(fd)  # it is a regular file: SQLite opens by name only, and these beside it
+        for beside in ("-journal", "-wal", "-shm"):
+            if (fd := self._files.open(f"{storage}/db.sql{beside}")) is not None:
+                os.close(fd)
         name = urllib.parse.quote(self._files.name(f"{storage}/db.sql"))
         with closing(sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=0.05)) as database:
             database.set_progress_handler(lambda: 1, _STEPS)

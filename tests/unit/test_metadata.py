@@ -229,6 +229,23 @@ def test_a_source_that_fails_is_asked_again_less_and_less_often() -> None:
     assert source.asked == 9  # what no file tells is asked again once a minute
 
 
+@pytest.mark.parametrize("error", [RecursionError(), MemoryError(), KeyError("Name")], ids=repr)
+def test_a_source_that_fails_as_nobody_foresaw_fails_alone(
+    error: Exception, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config_v2(tmp_path, CONFIG)
+    files, failing = StateFiles(str(tmp_path)), Failing(error)
+    metadata = MetadataCache(
+        [failing, SOURCES["docker"](files)], files, timeout=10, allow=(), clock=Clock()
+    )
+    assert metadata.update(DOCKER)[CGROUP].name == "web"
+    assert metadata.errors["failing"] == 1
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+    failing.error = None
+    other = DOCKER | {"/other": DOCKER[CGROUP]}
+    assert metadata.update(other)["/other"].name == "mended"  # who asks is alive
+
+
 def test_what_may_not_be_read_is_no_error_but_known() -> None:
     source = Failing(PermissionError(13, "Permission denied"))
     metadata = over(source, Clock(), timeout=30)

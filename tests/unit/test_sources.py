@@ -6,7 +6,9 @@ import json
 import os
 import sqlite3
 import struct
+import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -219,6 +221,51 @@ def test_a_broken_database_is_a_value_error_and_ends(
             os.close(fd)
 
 
+def in_time(ask: Callable[[], object]) -> BaseException | None:
+    """What `ask` raises; a failure where it does not come back."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            ask()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+    return raised[0] if raised else None
+
+
+def page(number: int, flags: int, *elements: bytes, overflow: int = 0) -> bytes:
+    head = struct.pack("<QHHI", number, flags, len(elements), overflow)
+    return head + b"".join(elements)
+
+
+def test_a_database_whose_branches_meet_again_and_again_is_given_up() -> None:
+    pages = bolt({b"a": b"v"})[: 3 * 4096]
+    for number in range(3, 23):  # 200 to the 20th ways to an empty leaf
+        way = struct.pack("<IIQ", 16, 0, number + 1)
+        pages += page(number, 1, *[way] * 200).ljust(4096)
+    fd = opened(pages + page(23, 2).ljust(4096))
+    try:
+        assert isinstance(in_time(lambda: Bolt(fd).values()), ValueError)
+    finally:
+        os.close(fd)
+
+
+def test_a_database_whose_values_are_one_large_page_over_and_over_is_given_up() -> None:
+    good = bolt({b"a": b"v"})[: 4 * 4096]
+    size = 4000 * 4096
+    leaves = [struct.pack("<IIII", 0, 0, 0, size)] * 60_000
+    fd = opened(good + page(4, 2, *leaves, overflow=3999).ljust(size))
+    try:
+        assert isinstance(in_time(lambda: Bolt(fd).values()), ValueError)
+    finally:
+        os.close(fd)
+
+
 # CRI-O
 
 
@@ -325,6 +372,22 @@ def test_podmans_sqlite_adds_labels_and_pod(tmp_path: Path) -> None:
         "pod_name": "shop",
         "labels": {"tier": "back", "team": "core"},
     }
+
+
+@pytest.mark.parametrize("beside", ["", "-journal", "-wal", "-shm"])
+def test_a_pipe_where_sqlite_has_a_file_is_not_waited_for(beside: str, tmp_path: Path) -> None:
+    storage = "/var/lib/containers/storage"
+    file = write(tmp_path, f"{storage}/overlay-containers/containers.json", [LISTED])
+    if beside:
+        with closing(sqlite3.connect(file.parents[1] / "db.sql")) as database, database:
+            database.execute("CREATE TABLE ContainerConfig(ID TEXT, PodID TEXT, JSON TEXT)")
+            database.execute("CREATE TABLE PodConfig(ID TEXT, JSON TEXT)")
+    os.mkfifo(file.parents[1] / f"db.sql{beside}")
+    found: list[Metadata | None] = []
+    assert in_time(lambda: found.append(told(tmp_path, "podman"))) is None
+    assert found[0] is not None
+    assert found[0].name == "web"
+    assert isinstance(found[0].problem, ValueError)
 
 
 def test_a_query_without_end_is_given_up(tmp_path: Path) -> None:
