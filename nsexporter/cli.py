@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "check-config": check_config,
     "metrics": metrics,
 }
+_OF_ANY_HOST = ("check-config", "metrics")
 
 
 class Parser(argparse.ArgumentParser):
@@ -95,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = getattr(arguments, "config_file", None)
         overrides = configuration.overrides(arguments)
         config = configuration.load(path, overrides)
+        if arguments.command not in _OF_ANY_HOST:
+            configuration.check_places(config, path, overrides)
         logs.configure(config.log.level, config.log.format)
         raise_descriptor_limit()
         keep_little_memory()

@@ -171,6 +171,7 @@ def reload(
     """Read the file again; where it is wrong, the old settings stay."""
     try:
         config = configuration.load(path, overrides)
+        configuration.check_places(config, path, overrides)
     except ConfigError as error:
         log.error("the configuration was not reloaded: %s", error)
         publication.reload_success = False

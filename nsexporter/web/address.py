@@ -36,7 +36,9 @@ def listen(address: str) -> list[socket.socket]:
     try:
         return [_unix(place)] if isinstance(place, str) else _tcp(*place)
     except OSError as error:
-        raise OSError(error.errno, f"{address}: {error.strerror}") from None
+        # create_server() repeats the address behind the reason, as a tuple.
+        reason = str(error.strerror).partition(" (while attempting")[0]
+        raise OSError(error.errno, f"{address}: {reason}") from None
 
 
 def passed() -> list[socket.socket]:

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from email.utils import formatdate
 
 from nsexporter.web.http1 import (
     MAX_HEAD,
@@ -87,7 +88,8 @@ class Connection:
                 close = not request.keep_alive
             except RefusedError as refused:
                 request, response, close = None, refused.response, True
-            head = response_head(response, headers(), close=close)
+            date = ("Date", formatdate(usegmt=True))  # RFC 9110, 6.6.1
+            head = response_head(response, (date, *headers()), close=close)
             bodiless = request is not None and request.method == "HEAD"
             yield from self._write([head] if bodiless else [head, *response.body])
             self.served += 1

@@ -12,6 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
@@ -19,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Need
 from tests.live.exporter import COMMAND, running, said
-from tests.waiting import SLOWNESS, deadline
+from tests.waiting import SLOWNESS, deadline, until
 
 
 def test_a_scrape_is_read_by_prometheus_clients_parser_in_both_formats() -> None:
@@ -112,6 +113,41 @@ def test_a_wrong_setting_is_one_line_and_status_2(tmp_path: Path) -> None:
     assert told.stderr.count("\n") == 1
     assert str(file) in told.stderr and "collection.interval" in told.stderr
     assert '"10x"' in told.stderr
+
+
+@pytest.mark.parametrize("command", [[], ["dump"], ["ps"], ["doctor"]], ids=str)
+def test_a_place_that_is_not_there_is_one_line_and_status_2(command: list[str]) -> None:
+    for flag, accepted in (
+        ("--path.procfs=/etc", '"/etc" is not a mounted procfs (try /proc)'),
+        ("--path.sysfs=/nowhere", '"/nowhere" is not a directory (try /sys)'),
+        ("--path.rootfs=/etc/passwd", '"/etc/passwd" is not a directory (try /)'),
+    ):
+        told = subprocess.run([*COMMAND, *command, flag], capture_output=True, text=True)
+        assert (told.returncode, told.stdout) == (2, "")
+        assert told.stderr == f"nsexporter: {flag.partition('=')[0]}: {accepted}\n"
+
+
+def test_sighup_to_a_place_that_is_not_there_leaves_the_old_one(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("{}")
+    with running(f"--config.file={file}", "--collection.max-age=0s") as exporter:
+        file.write_text("path: {procfs: /nowhere}\n")
+        exporter.process.send_signal(signal.SIGHUP)
+        end = deadline(5)
+        failed = b"nsexporter_config_last_reload_successful 0\n"
+        while failed not in (body := exporter.get()[2]):
+            assert time.monotonic() < end, body
+        assert b'\nnsexporter_collector_success{collector="cgroups"} 1\n' in body
+        assert until(
+            lambda: any(f'{file}: path.procfs: \\"/nowhere\\"' in line for line in exporter.log)
+        )
+
+
+def test_a_file_for_another_host_is_right(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("path: {procfs: /host/proc}\n")
+    told = subprocess.run([*COMMAND, "check-config", str(file)], capture_output=True, text=True)
+    assert (told.returncode, told.stderr) == (0, "")
 
 
 def test_dump_prints_the_exposition_and_writes_it_atomically(tmp_path: Path) -> None:

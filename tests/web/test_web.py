@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,15 @@ def test_requests_in_one_go_are_answered_in_order() -> None:
         answers = rest(client).split(b"HTTP/1.1 200 OK\r\n")
     assert [answer.partition(b"\r\n\r\n")[2] for answer in answers[1:]] == [b"", b"a 1\n", b"a 1\n"]
     assert [b"Connection: close" in answer for answer in answers[1:]] == [False, False, True]
+
+
+def test_every_answer_has_its_date() -> None:
+    refused = b"POST / HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serving() as site:
+        answers = [rest(site.connect(sent)).decode() for sent in (ASK_AND_END, refused)]
+    for answer in answers:
+        (told,) = (line[6:] for line in answer.split("\r\n") if line.startswith("Date: "))
+        assert abs(parsedate_to_datetime(told).timestamp() - time.time()) < 60
 
 
 def test_a_request_may_come_byte_by_byte() -> None:
@@ -196,6 +207,15 @@ def test_a_unix_socket_is_served_and_replaced_only_where_nobody_listens(tmp_path
     with pytest.raises(OSError, match="in use"):
         address.listen(f"unix:{path}")
     assert Path(path).read_text() == "a file of somebody's"
+
+
+def test_an_address_that_is_taken_is_told_once() -> None:
+    (listener,) = address.listen("127.0.0.1:0")
+    with listener:
+        taken = address.shown(listener)
+        with pytest.raises(OSError) as raised:
+            address.listen(taken)
+    assert str(raised.value) == f"[Errno {errno.EADDRINUSE}] {taken}: Address already in use"
 
 
 def test_hosts_are_names_and_addresses_of_both_families() -> None:
