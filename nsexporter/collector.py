@@ -20,7 +20,7 @@ from nsexporter.kernel.files import Reader
 from nsexporter.kernel.host import host
 from nsexporter.kernel.nsfs import Nsfs
 from nsexporter.kernel.procfs import Procfs
-from nsexporter.model import Cgroup, History, Identity, Snapshot
+from nsexporter.model import Cgroup, Container, History, Identity, Snapshot
 from nsexporter.namespaces import Namespaces, View
 from nsexporter.oom.feed import Feed
 
@@ -80,6 +80,7 @@ class Collector:
         self._own_oom = oom is None
         self._tree: CgroupTree | None = None
         self._parsed: dict[int, _Parsed] = {}
+        self._cgroups: dict[int, tuple[tuple[object, ...], Cgroup]] = {}
         self.hierarchies: mounts.Hierarchies | None = None
         self._stat_keys: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
         self._allow = [re.compile(pattern) for pattern in config.collection.cgroup_allow]
@@ -140,29 +141,20 @@ class Collector:
                 view,
             )
         containers = tuple(owner for owner in owners if owner is not None)
-        cgroups = []
+        cgroups: list[Cgroup] = []
+        before, self._cgroups = self._cgroups, {}
         invocations = self.containers.invocations(identities)
         for one, identity, owner, invocation, some, history in zip(
             found, identities, owners, invocations, pids, histories, strict=True
         ):
-            told = parsed[one.key]
-            pod_name, pod_namespace = pods.get(mapping.pod_of(identity) or "", ("", ""))
-            cgroups.append(
-                Cgroup(
-                    path=one.path,
-                    parent=one.parent,
-                    identity=identity,
-                    container=owner,
-                    pod_name=pod_name,
-                    pod_namespace=pod_namespace,
-                    invocation=invocation,
-                    files=one.files,
-                    stat_keys=told.stat_keys,
-                    stat=told.stat,
-                    pids=some,
-                    history=history,
-                )
-            )
+            pod = pods.get(mapping.pod_of(identity) or "", ("", ""))
+            made_of = (one, identity, owner, pod, invocation, some, history)
+            kept = before.get(one.key)
+            # A cgroup of which nothing has changed is the same object as in the pass before.
+            if kept is None or kept[0] != made_of:
+                kept = made_of, _cgroup(parsed[one.key], identity, owner, pod, invocation, history)
+            self._cgroups[one.key] = kept
+            cgroups.append(kept[1])
         return Snapshot(
             timestamp=time.time(),
             duration=time.monotonic() - started,
@@ -315,6 +307,30 @@ class Collector:
 
     def _vmstat(self) -> Mapping[bytes, bytes]:
         return parse.flat_keyed(self._procfs.vmstat() or b"")
+
+
+def _cgroup(
+    told: _Parsed,
+    identity: Identity,
+    owner: Container | None,
+    pod: tuple[str, str],
+    invocation: str,
+    history: History | None,
+) -> Cgroup:
+    return Cgroup(
+        path=told.found.path,
+        parent=told.found.parent,
+        identity=identity,
+        container=owner,
+        pod_name=pod[0],
+        pod_namespace=pod[1],
+        invocation=invocation,
+        files=told.found.files,
+        stat_keys=told.stat_keys,
+        stat=told.stat,
+        pids=told.pids,
+        history=history,
+    )
 
 
 def _limiting(every: list[Found]) -> tuple[Cgroup, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -100,12 +101,13 @@ class Edge:
         killed = {one.key: kills for one, kills in zip(every, _kills(v1, every), strict=True)}
         for one in found:
             kills = killed[one.key]
-            usage, hard, reservation = _figures(v1, one.files)
+            hard, reservation = _bounds(v1, one.files)
             if hard is None and reservation is None:
                 if one.parent < 0:
                     bounded[one.key] = one.directory
                 continue
             bounded[one.key] = one.directory
+            usage = _finite(one.files.get("memory.usage_in_bytes" if v1 else "memory.current"))
             if usage is None:
                 continue
             usages[one.key] = usage
@@ -187,18 +189,15 @@ def _trace(tracefs: str) -> ReclaimTrace | None:
         return None
 
 
-def _figures(v1: bool, files: Mapping[str, bytes]) -> tuple[int | None, int | None, int | None]:
-    """Usage, hard limit and reservation; None where there is none."""
+def _bounds(v1: bool, files: Mapping[str, bytes]) -> tuple[int | None, int | None]:
+    """Hard limit and reservation; None where there is none."""
     if v1:
-        return (
-            _finite(files.get("memory.usage_in_bytes")),
-            _finite(files.get("memory.limit_in_bytes")),
-            _finite(files.get("memory.soft_limit_in_bytes")),
-        )
-    usage, hard = _finite(files.get("memory.current")), _finite(files.get("memory.max"))
-    return usage, hard, _finite(files.get("memory.low")) or None
+        hard, soft = files.get("memory.limit_in_bytes"), files.get("memory.soft_limit_in_bytes")
+        return _finite(hard), _finite(soft)
+    return _finite(files.get("memory.max")), _finite(files.get("memory.low")) or None
 
 
+@functools.lru_cache(4096)  # most cgroups have the same: none
 def _finite(text: bytes | None) -> int | None:
     if text is None:
         return None

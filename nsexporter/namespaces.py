@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nsexporter import config
 from nsexporter.kernel.nsfs import Description, Held, Nsfs
-from nsexporter.kernel.procfs import Procfs, Seen
-from nsexporter.model import NS_TYPES, Namespace, Process
+from nsexporter.kernel.procfs import LINKS, Procfs, Seen
+from nsexporter.model import Namespace, Process
 
 Key = tuple[str, int]
 """Type and inode."""
+
+_TYPE_OF = {link: link.removesuffix("_for_children") for link in LINKS}
 
 _PROCESS_COST = 8  # what to open a process's fd directory costs, in links read
 
@@ -83,6 +84,7 @@ class Namespaces:
         self._descriptors: dict[int, tuple[int, list[Held]]] = {}  # by PID; inode of /proc/PID
         self._next_pid = 0  # whose descriptors are read next
         self._described: dict[Key, _Described] = {}
+        self._made: dict[Key, tuple[tuple[object, ...], Namespace]] = {}
         self._since: dict[tuple[Key, int | None], float] = {}
 
     def read(self, cgroup_of: Mapping[int, int], container_ids: Sequence[str | None]) -> View:
@@ -213,10 +215,10 @@ class Namespaces:
     def _namespaces(
         self, found: dict[Key, _Found], container_ids: Sequence[str | None]
     ) -> Iterator[Namespace]:
-        """The namespaces as values, by type and inode."""
+        """The namespaces as values, by type and inode; most are those of the pass before."""
         now = self._clock()
-        before = self._since
-        self._since = {}
+        before, self._since = self._since, {}
+        made, self._made = self._made, {}
         for key, one in sorted(found.items()):
             told = one.description
             since = None
@@ -224,56 +226,73 @@ class Namespaces:
                 # Inodes are used anew at once: where the kernel numbers namespaces, by number.
                 same = (key, None if told is None else told.ns_id)
                 since = self._since[same] = before.get(same, now)
-            yield Namespace(
-                ns_type=key[0],
-                inode=key[1],
-                processes=one.processes,
-                for_children=one.for_children,
-                threads=one.threads,
-                cgroups=frozenset(one.cgroups),
-                containers=frozenset(
-                    container_id
-                    for index in one.cgroups
-                    if index >= 0 and (container_id := container_ids[index]) is not None
-                ),
-                held_by=one.held_by(),
-                path=one.mount or ("" if one.is_of_processes() else one.descriptor),
-                owner=None if told is None or told.owner is None else told.owner.inode,
-                parent=None if told is None or told.parent is None else told.parent.inode,
-                owner_uid=None if told is None else told.owner_uid,
-                depth=told.depth if told is not None and told.ns_type in ("pid", "user") else None,
-                uid_map=one.uid_map,
-                without_process_since=since,
+            containers = {
+                container_id
+                for index in one.cgroups
+                if index >= 0 and (container_id := container_ids[index]) is not None
+            }
+            made_of = (
+                *(one.processes, one.for_children, one.threads, one.cgroups, containers),
+                *(one.mount, one.descriptor, one.child, told, one.uid_map, since),
             )
+            kept = made.get(key)
+            if kept is None or kept[0] != made_of:
+                kept = made_of, _namespace(key, one, containers, since)
+            self._made[key] = kept
+            yield kept[1]
+
+
+def _namespace(key: Key, one: _Found, containers: Iterable[str], since: float | None) -> Namespace:
+    told = one.description
+    return Namespace(
+        ns_type=key[0],
+        inode=key[1],
+        processes=one.processes,
+        for_children=one.for_children,
+        threads=one.threads,
+        cgroups=frozenset(one.cgroups),
+        containers=frozenset(containers),
+        held_by=one.held_by(),
+        path=one.mount or ("" if one.is_of_processes() else one.descriptor),
+        owner=None if told is None or told.owner is None else told.owner.inode,
+        parent=None if told is None or told.parent is None else told.parent.inode,
+        owner_uid=None if told is None else told.owner_uid,
+        depth=told.depth if told is not None and told.ns_type in ("pid", "user") else None,
+        uid_map=one.uid_map,
+        without_process_since=since,
+    )
 
 
 def _count(
     found: dict[Key, _Found], processes: Sequence[Seen], cgroup_of: Mapping[int, int]
 ) -> None:
     """Who is in which namespace; processes that share all of them are counted together."""
-    groups: dict[int, tuple[Seen, Counter[int]]] = {}
+    groups: dict[int, tuple[Seen, list[int]]] = {}
     for seen in processes:
         index = cgroup_of.get(seen.pid, -1)
         group = groups.get(id(seen.namespaces))
         if group is None:
-            group = groups[id(seen.namespaces)] = (seen, Counter())
-        group[1][index] += 1
+            group = groups[id(seen.namespaces)] = (seen, [])
+        group[1].append(index)
         for thread, ns_type, inode in seen.threads:
             one = found.setdefault((ns_type, inode), _Found())
             one.threads += 1
             one.cgroups.add(index)
             one.paths.append(f"{seen.pid}/task/{thread}/ns/{ns_type}")
-    for seen, cgroups in groups.values():
-        for ns_type in NS_TYPES:
-            if ns_type not in seen.namespaces:
-                continue  # this kernel has no such type
-            inode = seen.namespaces[ns_type]
-            one = found.setdefault((ns_type, inode), _Found())
-            one.processes += cgroups.total()
-            one.cgroups |= cgroups.keys()
-            one.inside = one.inside or seen
-            later = seen.namespaces.get(f"{ns_type}_for_children", inode)
-            if later != inode:
-                one = found.setdefault((ns_type, later), _Found())
-                one.for_children += cgroups.total()
-                one.paths.append(f"{seen.pid}/ns/{ns_type}_for_children")
+    for seen, indexes in groups.values():
+        cgroups = set(indexes)
+        for name, inode in seen.namespaces.items():
+            ns_type = _TYPE_OF[name]
+            if ns_type != name and seen.namespaces.get(ns_type) == inode:
+                continue
+            key = (ns_type, inode)
+            if key not in found:
+                found[key] = _Found()
+            one = found[key]
+            if ns_type == name:
+                one.processes += len(indexes)
+                one.cgroups |= cgroups
+                one.inside = one.inside or seen
+            else:
+                one.for_children += len(indexes)
+                one.paths.append(f"{seen.pid}/ns/{name}")

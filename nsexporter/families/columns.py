@@ -6,7 +6,7 @@ Values stay the kernel's bytes; None is absent. A text that is malformed is abse
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -17,6 +17,7 @@ from nsexporter.families import labels
 from nsexporter.kernel import parse
 from nsexporter.model import Cgroup, Container, Snapshot
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 Memo = dict[Hashable, tuple[tuple[object, ...], Any]]
@@ -37,7 +38,7 @@ class Columns:
         self.cgroups: tuple[Cgroup, ...] = snapshot.cgroups
         self.malformed: Counter[str] = Counter()
         self._memo: Memo = {} if memo is None else memo
-        self._texts: dict[str, Sequence[bytes | None]] = {}
+        self._changed: dict[int, tuple[object, Sequence[int]]] = {}
 
     def made(self, key: Hashable, make: Callable[..., T], *inputs: object) -> T:
         """`make(*inputs)`, or the object of the pass before where that is equal.
@@ -56,6 +57,48 @@ class Columns:
     def same(self, key: Hashable, value: T) -> T:
         """`value`, or the object of the pass before where that is equal."""
         return self.made(key, lambda _: value, object())
+
+    def each(
+        self, key: Hashable, items: Iterable[K], make: Callable[[K], T], *inputs: object
+    ) -> Sequence[T]:
+        """`make` of every item, each another one; not again of those of the pass before.
+
+        What `make` takes besides the item are the `inputs`: of others everything is made anew.
+        """
+        before, known = self._memo.get((key, "each"), ((), {}))
+        if len(before) != len(inputs) or not all(map(is_, before, inputs)):
+            known = {}
+        made = {item: known[item] if item in known else make(item) for item in items}
+        self._memo[key, "each"] = inputs, made
+        return self.same(key, [*made.values()])
+
+    def column(self, key: Hashable, value: Callable[[Cgroup], T]) -> Sequence[T]:
+        """`value` of every cgroup; asked of those only that are not what they were.
+
+        Where it is the same of all as in the pass before, the column is the same object.
+        """
+        before, kept = self._memo.get(key, ((), None))
+        column: list[T]
+        if kept is None or len(before) != len(self.cgroups):
+            column = [value(cgroup) for cgroup in self.cgroups]
+        else:
+            column = kept
+            now = ((index, value(self.cgroups[index])) for index in self._changed_since(before))
+            changed = [(index, one) for index, one in now if one != kept[index]]
+            if changed:
+                column = kept.copy()
+                for index, one in changed:
+                    column[index] = one
+        self._memo[key] = (self.cgroups, column)
+        return column
+
+    def _changed_since(self, before: tuple[object, ...]) -> Sequence[int]:
+        """The indexes of cgroups that are other objects than `before`."""
+        if id(before) not in self._changed:
+            same = map(is_, before, self.cgroups)
+            changed = [index for index, kept in enumerate(same) if not kept]
+            self._changed[id(before)] = before, changed
+        return self._changed[id(before)][1]
 
     @cached_property
     def whole(self) -> Columns:
@@ -84,7 +127,7 @@ class Columns:
     @cached_property
     def whose(self) -> Sequence[object]:
         """What a cgroup's labels are made of, for every cgroup."""
-        return self.same("whose", [_whose(cgroup) for cgroup in self.cgroups])
+        return self.column("whose", _whose)
 
     @cached_property
     def labels(self) -> Sequence[bytes]:
@@ -149,10 +192,7 @@ class Columns:
 
     def _parsed(self, name: str, parser: Callable[[bytes], T]) -> Sequence[T | None]:
         """A file of every cgroup; each text is parsed once, also of those in the pass before."""
-        texts = self._texts.get(name)
-        if texts is None:
-            now = [cgroup.files.get(name) for cgroup in self.cgroups]
-            texts = self._texts[name] = self.same(name, now)
+        texts = self.column(name, lambda cgroup: cgroup.files.get(name))
         known = self._memo.get((name, parser), ((), {}))[1]
 
         def parsed(texts: Sequence[bytes | None]) -> dict[bytes | None, T | None]:

@@ -60,7 +60,7 @@ def container_namespace_peers_outside_pod(columns: Columns) -> Table:
             column.append(b"%d" % (len(inside) - own))
         return column
 
-    pods = columns.made("pods", lambda _: sharing.pods_of(columns.snapshot), columns.whose)
+    pods = sharing.pods(columns)
     column = columns.made(
         "strangers", strangers, _places(columns), _members(columns), _host(columns), pods
     )

@@ -78,23 +78,24 @@ def namespace_without_process_since(columns: Columns) -> Samples:
 
 def namespace_info(columns: Columns) -> Table:
     """scope, what keeps it, where it is mounted, whose it is, of every namespace."""
-    pods = pods_of(columns.snapshot)
-    told = columns.same(
-        "namespace_info",
-        [
+    snapshot = columns.snapshot
+    host = columns.same("host", snapshot.host_namespaces)
+    of = pods(columns)
+
+    def text(one: Namespace) -> bytes:
+        return labels.text(
             (
                 *_ns(one.ns_type, one.inode),
-                ("scope", scope(one, columns.snapshot, pods)),
+                ("scope", scope(one, snapshot, of)),
                 ("held_by", one.held_by),
                 ("path", one.path),
                 ("owner_ns_inode", _text(one.owner)),
                 ("parent_ns_inode", _text(one.parent)),
                 ("owner_uid", _text(one.owner_uid)),
             )
-            for one in columns.snapshot.namespaces
-        ],
-    )
-    texts = columns.made("namespace_info texts", lambda told: [*map(labels.text, told)], told)
+        )
+
+    texts = columns.each("namespace_info", snapshot.namespaces, text, host, columns.whose)
     return texts, [b"1"] * len(texts)
 
 
@@ -169,6 +170,11 @@ def scope(namespace: Namespace, snapshot: Snapshot, pods: Mapping[str, str]) -> 
         snapshot.cgroups[index].identity.kind if index >= 0 else "" for index in namespace.cgroups
     }
     return "service" if kinds == {"service"} else "other"
+
+
+def pods(columns: Columns) -> Mapping[str, str]:
+    """`pods_of` the snapshot."""
+    return columns.made("pods", lambda _: pods_of(columns.snapshot), columns.whose)
 
 
 def pods_of(snapshot: Snapshot) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nsexporter.kernel.discovery import Node, Tree
-from nsexporter.kernel.files import CHUNK, Descriptors, Reader, line, whole
+from nsexporter.kernel.files import CHUNK, KEPT_FILES, Descriptors, Reader, line, whole
 from nsexporter.kernel.mounts import Hierarchies
 from nsexporter.kernel.parse import text_of
 
@@ -84,7 +84,7 @@ WRITTEN = frozenset(
 )
 """Changed only by a write, which inotify tells."""
 
-REFRESH = 8
+REFRESH = 16
 """Passes in which every file of every cgroup is read once, whatever was told or has changed."""
 
 IN_TURN = frozenset((*V1_FILES, *V2_FILES, *PIDS_FILES)) - HOT - WRITTEN
@@ -117,15 +117,6 @@ class _Plan:
 
 
 @dataclass(slots=True, eq=False)
-class _Hot:
-    """A file that is read in every pass, kept open within the budget of descriptors."""
-
-    name: str
-    fd: int = -1
-    text: bytes | None = None
-
-
-@dataclass(slots=True, eq=False)
 class _Cgroup:
     """What was read of a cgroup so far."""
 
@@ -133,8 +124,9 @@ class _Cgroup:
     above: _Cgroup | None
     turn: int  # the pass, modulo REFRESH, in which everything is read
     plan: _Plan
-    hot: list[_Hot]
     path: str
+    hot: dict[str, bytes | None] = field(default_factory=dict)  # file name to the text, whole
+    kept: dict[str, int] = field(default_factory=dict)  # file name to a descriptor
     passed: int = 0  # the pass that read it last
     index: int = -1  # in that pass
     files: dict[str, bytes] = field(default_factory=dict)
@@ -146,7 +138,8 @@ class CgroupTree:
 
     Every pass reads the hot files of every cgroup; where one of them has changed, the other
     files that the kernel counts in; where a file was written to, that file; and in turn, spread
-    over REFRESH passes, everything. `exact` reads everything in every pass.
+    over REFRESH passes, everything. `exact` reads everything in every pass. Within the budget of
+    descriptors the hot files are kept open, and those that were read as one of them changed.
     """
 
     def __init__(
@@ -197,7 +190,7 @@ class CgroupTree:
     def close(self) -> None:
         """Close every descriptor; the tree cannot be read any more."""
         for one in self._cgroups.values():
-            self._close(one)
+            self._close(one, [*one.kept])
         self._cgroups.clear()
         self._tree.close()
         for fd in self._roots.values():
@@ -248,13 +241,12 @@ class CgroupTree:
             if one is None or one.plan is not plan:
                 above = None if node.parent is None else self._cgroups[node.parent]
                 self._made += 1
-                hot = [_Hot(name) for name in plan.hot]
-                one = _Cgroup(node, above, self._made % REFRESH, plan, hot, text_of(node.path))
+                one = _Cgroup(node, above, self._made % REFRESH, plan, text_of(node.path))
             else:
                 del known[node]
             self._cgroups[node] = one
         for gone in known.values():
-            self._close(gone)
+            self._close(gone, [*gone.kept])
 
     def _plan(self, there: frozenset[str]) -> _Plan:
         names = [name for name, (_, root) in self._files.items() if root >= 0 or name in there]
@@ -275,23 +267,26 @@ class CgroupTree:
         node, plan = one.node, one.plan
         there = False
         changed: dict[str, bytes | None] = {}
-        for hot in one.hot:
-            text = self._hot(node, hot)
+        for name in plan.hot:
+            text = self._text(one, name, keep=True)
             if text is not None:
                 there = True
-            if text != hot.text:
-                hot.text = text
-                changed[hot.name] = text if text is None else line(text)
+            if text != one.hot.get(name):
+                one.hot[name] = text
+                changed[name] = text if text is None else line(text)
+        busy = bool(changed)
         names: Iterable[str]
         if not one.passed or one.turn == self._passes % REFRESH:
             names = plan.cold
+            if not busy:
+                self._close(one, plan.warm)
         else:
-            names = plan.warm if changed else (PROCS,) if self._tree.moved else ()
+            names = plan.warm if busy else (PROCS,) if self._tree.moved else ()
             if node.written:
                 names = node.written.intersection(plan.cold).union(names)
         node.written = frozenset()
         for name in names:
-            text = self._cold(node, name)
+            text = self._text(one, name, keep=busy and names is plan.warm)
             if text is not None:
                 there = True
                 text = line(text)
@@ -307,31 +302,24 @@ class CgroupTree:
             one.found = None
         return True
 
-    def _hot(self, node: Node, hot: _Hot) -> bytes | None:
-        """The text of a hot file, by its kept descriptor where the budget has one."""
+    def _text(self, one: _Cgroup, name: str, *, keep: bool) -> bytes | None:
+        """The text of a file, by its kept descriptor where there is one."""
         try:
-            if hot.fd >= 0:
-                return whole(hot.fd, os.pread(hot.fd, CHUNK, 0))
-            fd = self._open(node, hot.name)
+            fd = one.kept.get(name)
+            if fd is not None:
+                return whole(fd, os.pread(fd, CHUNK, 0))
+            fd = self._open(one.node, name)
             try:
                 return whole(fd, os.read(fd, CHUNK))
             finally:
-                if self._descriptors.take():
-                    hot.fd = fd
+                # On v1 a descriptor of cgroup.procs that is read again within a second gives the
+                # same list again (cgroup_pidlist_start in kernel/cgroup/cgroup-v1.c).
+                keep = keep and name != PROCS
+                # Some stay for hot files of cgroups to come.
+                if keep and self._descriptors.take(0 if name in HOT else KEPT_FILES // 16):
+                    one.kept[name] = fd
                 else:
                     os.close(fd)
-        except OSError as error:
-            self._reader.failed(self._files[hot.name][0], error)
-            return None
-
-    def _cold(self, node: Node, name: str) -> bytes | None:
-        """The text of any other file."""
-        try:
-            fd = self._open(node, name)
-            try:
-                return whole(fd, os.read(fd, CHUNK))
-            finally:
-                os.close(fd)
         except OSError as error:
             self._reader.failed(self._files[name][0], error)
             return None
@@ -352,10 +340,10 @@ class CgroupTree:
             return False
         return True
 
-    def _close(self, one: _Cgroup) -> None:
-        for hot in one.hot:
-            if hot.fd >= 0:
-                os.close(hot.fd)
+    def _close(self, one: _Cgroup, names: Iterable[str]) -> None:
+        for name in names:
+            if (fd := one.kept.pop(name, None)) is not None:
+                os.close(fd)
                 self._descriptors.give()
 
     def _root(self, path: str) -> int:

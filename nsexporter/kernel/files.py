@@ -44,9 +44,9 @@ class Descriptors:
         """How many eventfds may be open: a quarter of RLIMIT_NOFILE."""
         return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
 
-    def take(self) -> bool:
-        """Whether one more may be kept; it counts from now on."""
-        if self._left <= 0:
+    def take(self, spare: int = 0) -> bool:
+        """Whether one more may be kept, leaving `spare`; it counts from now on."""
+        if self._left <= spare:
             return False
         self._left -= 1
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -74,6 +75,22 @@ def test_every_value_equals_the_file(top: Path, collector: Collector) -> None:
         shown[name, value] = of(samples, name, cgroup=path_of(quiet), **own)
     assert shown == before
     assert sum(value is not None for value in shown.values()) > 25
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["default", "exact"])
+def test_processes_that_come_and_go_show_in_the_next_pass(top: Path, exact: bool) -> None:
+    collector = Collector(config.load(None, {"collection.exact": exact}))
+    with contextlib.closing(collector):
+        for _ in range(3):  # within a second
+            with lab.process(top) as started:
+                assert _pids(collector, top) == (started.pid,)
+            assert _pids(collector, top) == ()
+
+
+def _pids(collector: Collector, cgroup: Path) -> tuple[int, ...]:
+    snapshot = collector.collect()
+    (pids,) = (one.pids for one in snapshot.cgroups if one.path == path_of(cgroup))
+    return pids
 
 
 def test_the_derived_figures_are_what_the_files_say(top: Path, collector: Collector) -> None:

@@ -115,9 +115,17 @@ def expected(snapshot: Snapshot) -> dict[tuple[str, str], float]:
 def test_a_pass_rendered_after_others_is_what_it_is_alone(a: Snapshot, b: Snapshot) -> None:
     there = {cgroup.path for cgroup in b.cgroups}
     both = of([*(one for one in a.cgroups if one.path not in there), *b.cgroups], b.namespaces)
+    other = b.cgroups[0]
+    changed = replace(a.cgroups[-1], files=other.files, stat=other.stat)
+    partly = of([*a.cgroups[:-1], changed], a.namespaces)
+    pods = [
+        replace(one, container=one.container and replace(one.container, pod_uid="one"))
+        for one in a.cgroups
+    ]
+    of_one_pod = of(pods, a.namespaces)
     memo: Memo = {}
     before: list[exposition.Family] = []
-    for snapshot in (a, both, both, b, a):
+    for snapshot in (a, both, both, b, a, partly, a, of_one_pod):
         columns, alone = Columns(snapshot, memo), Columns(snapshot)
         families = exposition.render(columns, METRICS)
         assert families == exposition.render(alone, METRICS)
