@@ -31,12 +31,3 @@ class Entry:
     container: Container | None = None  # that the cgroup is, or lies in
     pod_name: str = ""  # of the pod that it is, or lies in
     pod_namespace: str = ""
-
-
-@dataclass(slots=True)
-class Above:
-    """What is known of a hierarchical counter (v2), by its path."""
-
-    instance: int = 0  # inode of the cgroup, 0: not seen yet
-    explained: int = 0  # kills that were counted and that are in it, or will be
-    counted: list[float] = field(default_factory=list)  # when (monotonic), since the last pass

@@ -208,7 +208,7 @@ class Feed:
             kills = parse.oom_kills(one.files.get("memory.events"))
             if kills is not None:
                 self.sources["counters"] = True
-                if kills or one.path in ledger.above:
+                if kills or one.path in ledger.hierarchical:
                     below.append((one.path, one.key, kills))
         for path, inode, kills in reversed(below):  # children first
             ledger.count_below(path, inode, kills, started)

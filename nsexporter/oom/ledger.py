@@ -18,14 +18,15 @@ Pure bookkeeping: nothing is read here, and times are passed in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from dataclasses import replace
 
 from nsexporter.model import OomKill
-from nsexporter.oom.entry import UNKNOWN, Above, Entry
+from nsexporter.oom.entry import UNKNOWN, Entry
+from nsexporter.oom.hierarchical import HierarchicalCounters, above
 from nsexporter.oom.suspects import Line, Suspects
+from nsexporter.oom.total import SETTLED, Total
 
-SETTLED = 1.0  # seconds after which nothing more is expected to tell of a kill
 _LATE = 60.0  # seconds for which a log line may still come to a kill that was counted
 _CLOCKS = 0.2  # seconds by which the log's clock may be ahead
 
@@ -37,14 +38,13 @@ class Ledger:
         self.entries: dict[str, Entry] = {}
         self.attributed = 0  # of this boot, also of entries that were dropped since
         self.unattributed = 0
-        self.above: dict[str, Above] = {}  # of paths with a kill in or below them
+        self.hierarchical = HierarchicalCounters()
         self.looked = False  # whether a pass has ended: what is found anew happened since
         self.unplaced: list[Line] = []  # whose cgroup is not known
         self.news: list[tuple[str | None, OomKill]] = []  # counted since the caller took them
         self.suspects = Suspects()
-        self._totals: list[tuple[float, int]] = []  # when (monotonic) and what vmstat told
         self.unnamed: list[float] = []  # epoch; counted as unattributed
-        self._absent: set[str] = set()
+        self._total = Total()
 
     def kill(self, kill: OomKill, cgroup: str | None, *, sure: bool, now: float) -> None:
         """The log told of a kill; `sure` where it or the victim itself named the cgroup.
@@ -95,12 +95,7 @@ class Ledger:
     def count_below(self, cgroup: str, instance: int, value: int, started: float) -> int:
         """A hierarchical counter, read in the pass that began at `started` (monotonic) before
         those below it were, which were counted already; how many kills it tells anew."""
-        above = self.above.setdefault(cgroup, Above())
-        if above.instance != instance:
-            # Of its predecessor's kills it has none, but may not have the latest ones yet.
-            unread = sum(at >= started for at in above.counted)
-            above.instance, above.explained = instance, min(above.explained, value + unread)
-        rise = max(0, value - above.explained)
+        rise = self.hierarchical.rise(cgroup, instance, value, started)
         if rise:
             entry = self.entries.setdefault(cgroup, Entry())
             entry.below += [started] * rise
@@ -126,12 +121,7 @@ class Ledger:
                 del self.suspects[cgroup]
         self._name_fresh(started, epoch)
         self._give_up(missing, total is None, started, epoch)
-        for above in self.above.values():
-            above.counted = [at for at in above.counted if at >= started]
-        absent = self.above.keys() - living
-        for cgroup in absent & self._absent:
-            del self.above[cgroup]
-        self._absent = absent
+        self.hierarchical.settle(living, started)
         self.looked = True
 
     def drop(self, before: float, most: int) -> None:
@@ -173,32 +163,23 @@ class Ledger:
             entry.logged.append(now)
             self._book(cgroup, entry, kill)
             return True
-        uppers = map(self.entries.get, _above(cgroup))
+        uppers = map(self.entries.get, above(cgroup))
         return any(upper is not None and _late(upper.unlogged_below, kill) for upper in uppers)
 
     def _take_below(self, cgroup: str, now: float) -> bool:
         """Whether a kill in a cgroup is one that its hierarchical counter, or one above, told."""
-        for path in (cgroup, *_above(cgroup)):
+        for path in (cgroup, *above(cgroup)):
             upper = self.entries.get(path)
             if upper is not None and upper.below:
                 upper.below.pop(0)
-                self._explain(cgroup, path, 1, now)
+                self.hierarchical.explain(cgroup, path, 1, now)
                 return True
         return False
 
     def _attribute(self, cgroup: str, kills: int, now: float) -> None:
         if kills:
             self.attributed += kills
-            self._explain(cgroup, None, kills, now)
-
-    def _explain(self, cgroup: str, up_to: str | None, kills: int, now: float) -> None:
-        """Kills that the hierarchical counters of `cgroup` and those above it contain."""
-        for path in (cgroup, *_above(cgroup)):
-            if path == up_to:
-                return
-            above = self.above.setdefault(path, Above())
-            above.explained += kills
-            above.counted += [now] * kills
+            self.hierarchical.explain(cgroup, None, kills, now)
 
     def _book(self, cgroup: str, entry: Entry, kill: OomKill) -> None:
         entry.kills[kill.constraint] = entry.kills.get(kill.constraint, 0) + 1
@@ -258,12 +239,7 @@ class Ledger:
         """How many kills of the host's total, as it was a second ago, are not counted; when."""
         if total is None:
             return 0, started
-        if not self._totals:  # whatever was before the exporter is as settled as it will be
-            self._totals = [(started - SETTLED, total)]
-        self._totals.append((started, total))
-        settled = [one for one in self._totals if one[0] <= started - SETTLED]
-        self._totals = settled[-1:] + self._totals[len(settled) :]
-        when, known = self._totals[0]
+        when, known = self._total.settled(total, started)
         return max(0, known - self.attributed - self.unattributed), when
 
     def _name_fresh(self, started: float, epoch: float) -> None:
@@ -321,10 +297,3 @@ def _late(times: list[float], kill: OomKill) -> bool:
             times.remove(time)
             return True
     return False
-
-
-def _above(cgroup: str) -> Iterator[str]:
-    """The paths above a cgroup, nearest first, without the root."""
-    while (cut := cgroup.rfind("/")) > 0:
-        cgroup = cgroup[:cut]
-        yield cgroup

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from nsexporter.model import Container, OomKill
-from nsexporter.oom.entry import Above, Entry
+from nsexporter.oom.entry import Entry
+from nsexporter.oom.hierarchical import HierarchicalCounter
 from nsexporter.oom.ledger import Ledger
 from nsexporter.oom.suspects import Line
 from nsexporter.storage import write_atomically
@@ -76,7 +77,9 @@ def dump(ledger: Ledger, sequence: int, boot_id: str) -> bytes:
             "attributed": ledger.attributed,
             "unattributed": ledger.unattributed,
             "entries": {cgroup: asdict(entry) for cgroup, entry in ledger.entries.items()},
-            "above": {c: (one.instance, one.explained) for c, one in ledger.above.items()},
+            "above": {
+                cgroup: (one.instance, one.explained) for cgroup, one in ledger.hierarchical.items()
+            },
             "unplaced": [(at, asdict(kill)) for at, kill in ledger.unplaced],
             "suspects": {cgroup: (one.at, one.sure) for cgroup, one in ledger.suspects.items()},
             "unnamed": ledger.unnamed,
@@ -96,7 +99,9 @@ def load(text: bytes, boot_id: str) -> tuple[Ledger, int] | None:
         ledger.attributed = _count(state["attributed"])
         ledger.unattributed = _count(state["unattributed"])
         ledger.entries = {cgroup: _entry(one) for cgroup, one in state["entries"].items()}
-        ledger.above = {c: Above(_count(i), _count(n)) for c, (i, n) in state["above"].items()}
+        for cgroup, (instance, explained) in state["above"].items():
+            counter = HierarchicalCounter(_count(instance), _count(explained))
+            ledger.hierarchical[cgroup] = counter
         ledger.unplaced = [Line(float(at), OomKill(**kill)) for at, kill in state["unplaced"]]
         for cgroup, (at, sure) in state["suspects"].items():
             ledger.suspects.add(cgroup, float(at), sure=bool(sure))
