@@ -72,7 +72,7 @@ def render(pairs: Pairs) -> bytes:
     """`name="value",...` without the braces, escaped as the text format asks.
 
     >>> render((("cgroup", 'a"b'), ("unit", "")))
-    b'cgroup="a\\\\\\\\"b"'
+    b'cgroup="a\\\\"b"'
     """
     return ",".join([f'{name}="{escape(value)}"' for name, value in pairs if value]).encode()
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import doctest
 import pathlib
 
 import pytest
 
 from nsexporter import config
-from nsexporter.config import settings
 
 ROOT = pathlib.Path(__file__).parents[2]
 ADDRESS = "an address such as :10061, localhost:10061, [::1]:10061 or unix:/run/nsexporter.sock"
@@ -385,7 +383,3 @@ def test_the_settings_are_frozen() -> None:
     loaded = config.load(None)
     with pytest.raises(dataclasses.FrozenInstanceError):
         loaded.log.level = "debug"  # type: ignore[misc]
-
-
-def test_the_doctests_hold() -> None:
-    assert doctest.testmod(settings).failed == 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import doctest
 import io
 
 import pytest
 
-from nsexporter.views import terminal, units
+from nsexporter.views import terminal
 from nsexporter.views.terminal import Cell, Column, Terminal
 
 COLUMNS = (Column(title="NAME", flexible=True), Column(title="N", right=True))
@@ -64,8 +63,3 @@ def test_colours_are_shown_only_on_a_terminal_and_not_with_no_color(
     assert not Terminal.of(Tty()).colours
     red = Cell("1", terminal.RED)
     assert Terminal(colours=True).table(COLUMNS, [("a", red)])[1] == "a     \x1b[31m1\x1b[0m"
-
-
-@pytest.mark.parametrize("module", [terminal, units])
-def test_the_doctests_hold(module: object) -> None:
-    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from nsexporter.config.yamlfile import ConfigError
-from nsexporter.web import auth, security, webconfig
+from nsexporter.web import security, webconfig
 from nsexporter.web.auth import BasicAuth, RateLimit
 
 HASH = "$2y$04$VhnJpaVnxAE8Qg2GvD5JB.t.H6qnGwm8dMwTlz.r0Yq.hlmcNdCDu"
@@ -207,7 +206,3 @@ def test_requests_come_at_once_up_to_the_burst_and_then_at_the_rate() -> None:
     assert [rate.wait() for _ in range(2)] == [0, 2]
     now = 1000.0
     assert [rate.wait() for _ in range(4)] == [0, 0, 0, 2]
-
-
-def test_the_doctests_hold() -> None:
-    assert doctest.testmod(auth).failed == 0
