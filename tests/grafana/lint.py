@@ -11,18 +11,19 @@ from tests.grafana import promql
 Json = dict[str, Any]
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
-_WINDOW = re.compile(r"\[(\$?\w+)\]")
+_WINDOWED = re.compile(r"\b(\w+)\([^][()]*\[(\$?\w+)\]( @ end\(\))?")
 _SELECTOR = re.compile(r"\b(?:instance:|cgroup:)?(?:nsexporter|process|scrape)_[\w:]+|\bup\b")
-_WINDOWS = {"$__rate_interval", "$__range", "$__interval"}
+_CHOSEN = re.compile(r"\b(nsexporter_\w+)\{([^}]*)\}")
 
 
 def problems(dashboard: Json, metrics: dict[str, promql.Vector]) -> list[str]:
     """One line a problem, empty where there is none."""
     found = [*_frame(dashboard), *_variables(dashboard, metrics), *_annotations(dashboard, metrics)]
+    one = any(variable["name"] == "container" for variable in dashboard["templating"]["list"])
     for panel in dashboard["panels"]:
         if panel["type"] == "row":
             continue
-        found += [f"{panel['title']}: {text}" for text in _panel(panel, metrics)]
+        found += [f"{panel['title']}: {text}" for text in _panel(panel, metrics, one)]
     return found
 
 
@@ -92,7 +93,8 @@ def _labels(
         yield f"{where}: no label {', '.join(sorted(wanted - there))} in: {expr}"
 
 
-def _panel(panel: Json, metrics: dict[str, promql.Vector]) -> Iterator[str]:
+def _panel(panel: Json, metrics: dict[str, promql.Vector], one: bool) -> Iterator[str]:
+    """`one`: the dashboard is about one container."""
     if not panel["description"].endswith(".") or not panel["title"]:
         yield "no title or description"
     if panel["datasource"] != DATASOURCE:
@@ -107,8 +109,24 @@ def _panel(panel: Json, metrics: dict[str, promql.Vector]) -> Iterator[str]:
             vectors[target["refId"]] = _target(target, metrics)
         except promql.PromqlError as error:
             yield str(error)
-    if len(vectors) == len(panel["targets"]):
-        yield from (_table if panel["type"] == "table" else _graph)(panel, vectors)
+        else:
+            yield from _of_any_container(target["expr"], metrics) if one else ()
+    if len(vectors) < len(panel["targets"]):
+        return
+    if panel["type"] == "table":
+        yield from _table(panel, vectors)
+        keys = frozenset.intersection(*(one.labels or frozenset() for one in vectors.values()))
+        if not keys or not (one or "instance" in keys):
+            yield f"the rows of the queries have only {sorted(keys)} in common"
+    else:
+        yield from _graph(panel, vectors)
+
+
+def _of_any_container(expr: str, metrics: dict[str, promql.Vector]) -> Iterator[str]:
+    """What is said of other containers than the chosen one."""
+    for name, matchers in _CHOSEN.findall(expr):
+        if "container_id" in (metrics[name].labels or ()) and "$container" not in matchers:
+            yield f"{name} is not of the chosen container: {expr}"
 
 
 def _target(target: Json, metrics: dict[str, promql.Vector]) -> promql.Vector:
@@ -118,9 +136,13 @@ def _target(target: Json, metrics: dict[str, promql.Vector]) -> promql.Vector:
         raise promql.PromqlError("another data source")
     if expr.count('{job=~"$job",instance=~"$instance"') != len(_SELECTOR.findall(expr)):
         raise promql.PromqlError(f"a selector without job and instance: {expr}")
-    for window in _WINDOW.findall(expr):
-        if window not in _WINDOWS:
-            raise promql.PromqlError(f"the window {window} does not follow the time range: {expr}")
+    for function, window, fixed in _WINDOWED.findall(expr):
+        wanted = "$__rate_interval" if function == "rate" else "$__range"
+        if window != wanted or (window == "$__range" and target["range"] and not fixed):
+            raise promql.PromqlError(f"{function} over {window}: {expr}")
+    for offset in re.findall(r"offset (\$?\w+)", expr):
+        if offset != ("$__interval" if target["range"] else "$__range"):
+            raise promql.PromqlError(f"offset {offset}: {expr}")
     vector = promql.result(expr, metrics)
     if vector.counter and vector.counter not in promql.TOTALS_THAT_MATTER:
         raise promql.PromqlError(f"{vector.counter} without a rate: {expr}")
@@ -129,9 +151,14 @@ def _target(target: Json, metrics: dict[str, promql.Vector]) -> promql.Vector:
     legend = promql.labels_of(target["legendFormat"])
     if legend - vector.labels:
         raise promql.PromqlError(f"the legend wants {legend - vector.labels}: {expr}")
-    if "{{" not in target["legendFormat"] and not target["format"] == "table" and vector.labels:
+    if target["format"] != "table" and vector.labels - legend:
         raise promql.PromqlError(f"the legend does not tell the series apart: {expr}")
     return vector
+
+
+def _finite(vector: promql.Vector, mappings: list[Json], name: str) -> Iterator[str]:
+    if vector.unlimited and not any(one["type"] == "range" for one in mappings):
+        yield f"{name} may be +Inf"
 
 
 def _unit(unit: str, vector: promql.Vector, name: str) -> Iterator[str]:
@@ -139,9 +166,25 @@ def _unit(unit: str, vector: promql.Vector, name: str) -> Iterator[str]:
         yield f"{name} is {vector.unit}, shown as {unit!r}"
 
 
+def _share(field: Json, name: str) -> Iterator[str]:
+    """A share is at most 1, its thresholds and the end of its bar are."""
+    steps = [step["value"] or 0 for step in field.get("thresholds", {}).get("steps", ())]
+    if field.get("unit") == "percentunit" and max([*steps, field.get("max", 0)]) > 1:
+        yield f"{name} is a share, with a threshold or an end above 1"
+
+
 def _graph(panel: Json, vectors: dict[str, promql.Vector]) -> Iterator[str]:
+    defaults = panel["fieldConfig"]["defaults"]
     for ref, vector in vectors.items():
-        yield from _unit(panel["fieldConfig"]["defaults"]["unit"], vector, ref)
+        yield from _unit(defaults.get("unit", ""), vector, ref)
+        yield from _finite(vector, defaults.get("mappings", []), ref)
+    yield from _share(defaults, panel["title"])
+    for target in panel["targets"]:
+        if target["format"] != "time_series":
+            yield f"{target['refId']} is asked for as {target['format']}"
+        graph = panel["options"].get("graphMode") == "area" or panel["type"] == "timeseries"
+        if target["range"] is not graph or target["instant"] is graph:
+            yield f"{target['refId']} is asked for at the wrong times"
     legends = {target["legendFormat"] for target in panel["targets"]}
     for one in panel["fieldConfig"]["overrides"]:
         if one["matcher"]["options"] not in legends:
@@ -159,7 +202,14 @@ def _table(panel: Json, vectors: dict[str, promql.Vector]) -> Iterator[str]:
     values = {"Value" if len(vectors) == 1 else f"Value #{ref}": v for ref, v in vectors.items()}
     for name, vector in values.items():
         if name not in hidden:
-            yield from _unit(overrides.get(renames[name], {}).get("unit", ""), vector, name)
+            column = overrides.get(renames[name], {})
+            yield from _unit(column.get("unit", ""), vector, name)
+            yield from _finite(vector, column.get("mappings", []), name)
+            yield from _share(column, name)
+    if any(one["format"] != "table" or not one["instant"] for one in panel["targets"]):
+        yield "a query of a table is no instant one in columns"
+    if len(vectors) > 1 and panel["transformations"][0]["id"] != "merge":
+        yield "the queries are not merged"
     if unknown := set(renames) - labels - set(values):
         yield f"no such column: {sorted(unknown)}"
     if unknown := labels - set(renames):

@@ -6,13 +6,16 @@ that nobody takes the rate of, two sides that never match) is a `PromqlError` wi
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 
 import promql_parser as promql
 
+from nsexporter.capability import CAPABILITIES
 from nsexporter.catalogue import METRICS
 from nsexporter.families.labels import CGROUP_LABELS
+from nsexporter.model import NS_TYPES
 from nsexporter.selfmetrics import SELF_METRICS
 
 
@@ -63,12 +66,23 @@ class Vector:
     labels: frozenset[str] | None
     unit: Unit | None
     counter: str = ""  # the counter whose value it is
+    unlimited: bool = False  # may be +Inf
 
 
 TARGET = frozenset({"job", "instance"})
 TOTALS_THAT_MATTER = {"nsexporter_oom_kills_total"}
 """Counters whose value since their birth is a meaning of its own."""
 
+CLOSED = {
+    "ns_type": frozenset(NS_TYPES),
+    "scope": frozenset({"host", "container", "pod", "shared", "other"}),
+    "kind": frozenset({"container", "sandbox", "pod", "slice", "service", "scope", "root"}),
+    "constraint": frozenset({"memcg", "none", "cpuset", "memory_policy", "unknown"}),
+    "name": frozenset(one.name for one in CAPABILITIES),
+}
+"""Labels that have these values and no others."""
+
+_UNLIMITED = re.compile(r"nsexporter_cgroup_.*(limit|headroom|reservation|high|soft_limit)_bytes")
 _PROMETHEUS = {
     "up": THINGS,
     "scrape_duration_seconds": SECONDS,
@@ -106,7 +120,12 @@ def _metric(name: str, labels: tuple[str, ...], unit: Unit | None = None) -> Vec
             "_info": SHARE,  # 1, there to be multiplied by
         }
         unit = next((u for end, u in endings.items() if base.endswith(end)), THINGS)
-    return Vector(TARGET | set(filter(None, labels)), unit, name if base != name else "")
+    return Vector(
+        TARGET | set(filter(None, labels)),
+        unit,
+        name if base != name else "",
+        unlimited=_UNLIMITED.fullmatch(name) is not None,
+    )
 
 
 def result(expr: str, metrics: dict[str, Vector]) -> Vector:
@@ -148,6 +167,10 @@ def _selector(node: promql.VectorSelector, metrics: dict[str, Vector]) -> Vector
         raise PromqlError(f"no metric {name!r}")
     found = metrics[name]
     _has(found, [matcher.name for matcher in node.matchers.matchers], name)
+    for matcher in node.matchers.matchers:
+        known = CLOSED.get(matcher.name)
+        if known and (unknown := set(matcher.value.split("|")) - known):
+            raise PromqlError(f"{matcher.name} is never {', '.join(sorted(unknown))}")
     return found
 
 
@@ -168,6 +191,8 @@ def _aggregation(node: promql.AggregateExpr, metrics: dict[str, Vector]) -> Vect
         if node.modifier.type == promql.AggModifierType.Without:
             raise PromqlError("say by, not without: labels may come")
         labels = frozenset(node.modifier.labels)
+        if "ns_inode" in labels and "ns_type" not in labels:
+            raise PromqlError("inodes are those of namespaces of several types")
     if name == "count":
         return Vector(labels, THINGS, inner.counter)
     return replace(inner, labels=labels)
@@ -204,9 +229,13 @@ def _binary(node: promql.BinaryExpr, metrics: dict[str, Vector]) -> Vector:
     if operator in ("+", "-", "or", *_COMPARISONS):
         risen = operator == "-" and left.counter == right.counter
         counter = "" if risen else left.counter
-        return Vector(labels, _added(operator, left, right), counter)
+        unlimited = left.unlimited or (operator == "or" and right.unlimited)
+        if operator == "<" and isinstance(node.rhs, promql.NumberLiteral):
+            unlimited = unlimited and not math.isinf(node.rhs.val)
+        return Vector(labels, _added(operator, left, right), counter, unlimited)
     if operator in ("*", "/"):
-        return Vector(labels, _multiplied(operator, left, right, node.rhs))
+        unit = _multiplied(operator, left, right, node.rhs)
+        return Vector(labels, unit, unlimited=left.unlimited)
     raise PromqlError(f"the operator {operator} is not known here")
 
 
@@ -222,6 +251,9 @@ def _matched(
             differ = ", ".join(sorted(left.labels ^ right.labels))
             raise PromqlError(f"the sides of {operator} never match: only one has {differ}")
         return left.labels | right.labels
+    needed = TARGET | ({"ns_type"} if "ns_inode" in matching.labels else set())
+    if loose := (needed & left.labels & right.labels) - set(matching.labels):
+        raise PromqlError(f"{operator} matches whatever {', '.join(sorted(loose))} is")
     _has(left, matching.labels, f"the left of {operator}")
     _has(right, matching.labels, f"the right of {operator}")
     extra = (node.modifier.group_labels if node.modifier else None) or []
