@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nsexporter.kernel.discovery import Node, Tree
-from nsexporter.kernel.files import CHUNK, KEPT_FILES, Descriptors, Reader, line, whole
+from nsexporter.kernel.files import CHUNK, KEPT_FILES, READ, Descriptors, Reader, line, whole
 from nsexporter.kernel.mounts import Hierarchies
 from nsexporter.kernel.parse import text_of
 
@@ -125,6 +125,7 @@ class _Cgroup:
     turn: int  # the pass, modulo REFRESH, in which everything is read
     plan: _Plan
     path: str
+    warm: tuple[str, ...]  # of the plan's those that it has
     hot: dict[str, bytes | None] = field(default_factory=dict)  # file name to the text, whole
     kept: dict[str, int] = field(default_factory=dict)  # file name to a descriptor
     passed: int = 0  # the pass that read it last
@@ -241,7 +242,8 @@ class CgroupTree:
             if one is None or one.plan is not plan:
                 above = None if node.parent is None else self._cgroups[node.parent]
                 self._made += 1
-                one = _Cgroup(node, above, self._made % REFRESH, plan, text_of(node.path))
+                turn = self._made % REFRESH
+                one = _Cgroup(node, above, turn, plan, text_of(node.path), plan.warm)
             else:
                 del known[node]
             self._cgroups[node] = one
@@ -275,18 +277,19 @@ class CgroupTree:
                 one.hot[name] = text
                 changed[name] = text if text is None else line(text)
         busy = bool(changed)
+        turn = one.turn == self._passes % REFRESH
         names: Iterable[str]
-        if not one.passed or one.turn == self._passes % REFRESH:
+        if turn or not one.passed:
             names = plan.cold
             if not busy:
                 self._close(one, plan.warm)
         else:
-            names = plan.warm if busy else (PROCS,) if self._tree.moved else ()
+            names = one.warm if busy else (PROCS,) if self._tree.moved else ()
             if node.written:
                 names = node.written.intersection(plan.cold).union(names)
         node.written = frozenset()
         for name in names:
-            text = self._text(one, name, keep=busy and names is plan.warm)
+            text = self._text(one, name, keep=busy and names is one.warm)
             if text is not None:
                 there = True
                 text = line(text)
@@ -295,19 +298,21 @@ class CgroupTree:
         # A threaded cgroup has no readable cgroup.procs; a gone one has nothing at all.
         if not there and not self._alive(node):
             return False
-        one.passed = self._passes
         if changed:
             merged = {**one.files, **changed}
             one.files = {name: text for name, text in merged.items() if text is not None}
             one.found = None
+        if turn and one.passed:  # other hierarchies may have had it a little later
+            one.warm = tuple(name for name in plan.warm if name in one.files or name == PROCS)
+        one.passed = self._passes
         return True
 
     def _text(self, one: _Cgroup, name: str, *, keep: bool) -> bytes | None:
         """The text of a file, by its kept descriptor where there is one."""
+        kept = one.kept.get(name)
         try:
-            fd = one.kept.get(name)
-            if fd is not None:
-                return whole(fd, os.pread(fd, CHUNK, 0))
+            if kept is not None:
+                return whole(kept, os.pread(kept, CHUNK, 0))
             fd = self._open(one.node, name)
             try:
                 return whole(fd, os.read(fd, CHUNK))
@@ -322,14 +327,15 @@ class CgroupTree:
                     os.close(fd)
         except OSError as error:
             self._reader.failed(self._files[name][0], error)
+            if kept is not None:  # another hierarchy may have one of that path again
+                self._close(one, (name,))
             return None
 
     def _open(self, node: Node, name: str) -> int:
         root = self._files[name][1]
         if root < 0:
             return self._tree.open(node, name)
-        path = f"{node.path}/{name}".lstrip("/")
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=root)
+        return os.open(f".{node.path}/{name}", READ, dir_fd=root)
 
     def _alive(self, node: Node) -> bool:
         """Whether cgroup.procs opens: a removed directory still lists, empty, but has no files."""

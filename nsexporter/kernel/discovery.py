@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from nsexporter.kernel import inotify
-from nsexporter.kernel.files import Descriptors, Reader
+from nsexporter.kernel.files import READ, Descriptors, Reader
 from nsexporter.kernel.inotify import Inotify
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,7 @@ class Tree:
                 self._list(above, 0)
         self._explore()
 
-    def open(self, node: Node, name: str, flags: int = os.O_RDONLY | os.O_CLOEXEC) -> int:
+    def open(self, node: Node, name: str, flags: int = READ) -> int:
         """Open a file or a directory of a cgroup. OSError."""
         if node.fd >= 0:
             return os.open(name, flags, dir_fd=node.fd)
@@ -176,7 +176,7 @@ class Tree:
         files: set[str] = set()
         directories: set[str] = set()
         try:
-            fd = self.open(node, ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = self.open(node, ".", READ | os.O_DIRECTORY)
             try:
                 with os.scandir(fd) as entries:
                     for entry in entries:

@@ -14,6 +14,8 @@ ABSENT = frozenset(
     {errno.ENOENT, errno.ENODEV, errno.ESRCH, errno.ENOTDIR, errno.EOPNOTSUPP, errno.EINVAL}
 )
 
+READ = os.O_RDONLY | os.O_CLOEXEC
+
 CHUNK = 4096
 """More than nearly all files have."""
 
@@ -79,7 +81,7 @@ class Reader:
     def read(self, collector: str, name: str, dir_fd: int | None = None) -> bytes | None:
         """The text of a file without its last newline, None where there is none."""
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+            fd = os.open(name, READ, dir_fd=dir_fd)
         except OSError as error:
             self.failed(collector, error)
             return None
@@ -94,7 +96,7 @@ class Reader:
     def read_all(self, collector: str, name: str, dir_fd: int | None = None) -> bytes | None:
         """The text of a file of many records, which come in short reads; None where none."""
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=dir_fd)
+            fd = os.open(name, READ, dir_fd=dir_fd)
         except OSError as error:
             self.failed(collector, error)
             return None
