@@ -17,10 +17,7 @@ from tests.live import lab
 @pytest.fixture
 def top(need: Need) -> Iterator[Path]:
     """A cgroup in the hierarchy with memory, removed at the end with all below it."""
-    root = lab.memory_root()
-    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
-    assert root is not None
-    with lab.tree(root) as made:
+    with lab.own(need, "live") as made:
         yield made
 
 

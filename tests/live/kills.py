@@ -45,17 +45,10 @@ def storm(top: Path, numbers: range, rate: float | None = None) -> list[str]:
         cgroup = limited(top, f"storm{number}")
         kill(cgroup)
         lab.remove(cgroup)
-        names.append(path_of(cgroup))
+        names.append(lab.path_of(cgroup))
         if rate is not None:
             time.sleep(max(0.0, done / rate - (time.monotonic() - started)))
     return names
-
-
-def path_of(cgroup: Path) -> str:
-    """A cgroup's path in its hierarchy."""
-    root = lab.memory_root()
-    assert root is not None
-    return "/" + str(cgroup.relative_to(root))
 
 
 def vmstat() -> int:

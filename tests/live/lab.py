@@ -16,6 +16,7 @@ from pathlib import Path
 
 from nsexporter.kernel import mounts
 from nsexporter.kernel.files import Reader
+from tests.conftest import Need
 from tests.waiting import deadline
 
 
@@ -94,6 +95,16 @@ def tree(root: Path) -> Iterator[Path]:
         remove(top)
 
 
+@contextlib.contextmanager
+def own(need: Need, suite: str) -> Iterator[Path]:
+    """A cgroup of our own in the hierarchy with memory, without which the test is skipped."""
+    root = memory_root()
+    need(suite, root is not None, "no memory hierarchy to make cgroups in (or not root)")
+    assert root is not None
+    with tree(root) as top:
+        yield top
+
+
 def remove(top: Path) -> None:
     """Remove a cgroup and all below it, after its processes were ended."""
     for directory, _, _ in os.walk(bytes(top), topdown=False):
@@ -139,13 +150,11 @@ def process(
     argv = list(command or ("sleep", "600"))
     if unshare:
         argv = ["unshare", *unshare, *argv]
-
-    def enter() -> None:
-        if cgroup is not None:
-            (cgroup / "cgroup.procs").write_text("0")
-
     started = subprocess.Popen(
-        argv, preexec_fn=enter, stdout=subprocess.DEVNULL, start_new_session=True
+        argv,
+        preexec_fn=None if cgroup is None else lambda: enter(cgroup),
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         _executed(started.pid, becomes or (command[0] if command else "sleep"))

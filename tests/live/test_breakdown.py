@@ -104,7 +104,7 @@ def reserving(cgroup: Path, size: int) -> Iterator[str]:
     """What a process in the cgroup says of two huge pages, while it has them."""
     process = subprocess.Popen(
         [sys.executable, "-c", RESERVE, str(size)],
-        preexec_fn=lambda: (cgroup / "cgroup.procs").write_text("0") and None,
+        preexec_fn=lambda: lab.enter(cgroup),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:

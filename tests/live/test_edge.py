@@ -14,7 +14,6 @@ import pytest
 from nsexporter import config
 from nsexporter.collector import Collector
 from nsexporter.kernel.eventfd import ControlEvents
-from tests.conftest import Need
 from tests.live import lab
 from tests.samples import Samples, of, scrape
 from tests.waiting import deadline, until
@@ -44,25 +43,10 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def top(need: Need) -> Iterator[Path]:
-    root = lab.memory_root()
-    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
-    assert root is not None
-    with lab.tree(root) as made:
-        yield made
-
-
-@pytest.fixture
 def collector() -> Iterator[Collector]:
     made = Collector(config.load(None, {"collectors.memory.sample_interval": 0.1}))
     yield made
     made.close()
-
-
-def path_of(cgroup: Path) -> str:
-    root = lab.memory_root()
-    assert root is not None
-    return "/" + str(cgroup.relative_to(root))
 
 
 def cgroup(top: Path, name: str, **files: int) -> Path:
@@ -75,9 +59,7 @@ def cgroup(top: Path, name: str, **files: int) -> Path:
 
 def within(cgroup: Path, *command: str) -> int:
     """The exit status of a command in a cgroup."""
-    return subprocess.run(
-        command, preexec_fn=lambda: (cgroup / "cgroup.procs").write_text("0") and None, check=False
-    ).returncode
+    return subprocess.run(command, preexec_fn=lambda: lab.enter(cgroup), check=False).returncode
 
 
 def cache(directory: Path, megabytes: int) -> tuple[str, ...]:
@@ -103,14 +85,14 @@ with open({disk!r}, "rb", buffering=0) as file:
 
 
 def figure(samples: Samples, cgroup: Path, name: str, **more: str) -> float | None:
-    return of(samples, f"nsexporter_cgroup_memory_{name}", cgroup=path_of(cgroup), **more)
+    return of(samples, f"nsexporter_cgroup_memory_{name}", cgroup=lab.path_of(cgroup), **more)
 
 
 def holder(cgroup: Path, megabytes: int) -> subprocess.Popen[str]:
     """A process in a cgroup that holds so much."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(megabytes)],
-        preexec_fn=lambda: (cgroup / "cgroup.procs").write_text("0") and None,
+        preexec_fn=lambda: lab.enter(cgroup),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -166,7 +148,7 @@ def test_limit_hits_are_counted_from_the_last_kill(
     hits = figure(samples, made, "failcnt_total")
     assert hits is not None and hits > 0
     assert figure(samples, made, "limit_hits_since_oom_kill") == hits
-    assert within(made, *lab.hog(64)) == -9
+    lab.kill_by_limit(made)
     samples = scrape(collector)
     at_kill = figure(samples, made, "failcnt_total")
     assert at_kill is not None and at_kill > hits
@@ -200,7 +182,7 @@ def test_a_kill_counts_whose_cgroup_is_left_out(top: Path, tmp_path: Path) -> No
         hits = figure(samples, made, "limit_hits_since_oom_kill")
         assert hits is not None and hits > 0
         assert figure(samples, below, "usage_bytes") is None
-        assert within(below, *lab.hog(64)) == -9
+        lab.kill_by_limit(below)
         assert figure(scrape(collector), made, "limit_hits_since_oom_kill") == 0
     finally:
         collector.close()
@@ -313,7 +295,7 @@ def test_pressure_notifications_are_the_kernels(
     end_of_wait = deadline(20)
     try:
         within(made, *cache(tmp_path, 48))
-        assert within(made, *lab.hog(64)) == -9
+        lab.kill_by_limit(made)
         while True:  # a work queue notifies, sooner or later
             told = [sum(pair) for pair in zip(told, [one.read() for one in oracle], strict=True)]
             samples = scrape(collector)
@@ -392,7 +374,7 @@ def test_the_peak_at_a_kill_was_the_limit_but_for_one_allocation(
     top: Path, collector: Collector
 ) -> None:
     made = cgroup(top, "killed", **{LIMIT: 16 * M})
-    assert within(made, *lab.hog(64)) == -9
+    lab.kill_by_limit(made)
     samples = scrape(collector)
     peak, limit = figure(samples, made, "peak_bytes"), figure(samples, made, "limit_bytes")
     if peak is None:

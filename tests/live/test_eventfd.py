@@ -4,33 +4,22 @@ from __future__ import annotations
 
 import os
 import select
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nsexporter.kernel.eventfd import ControlEvents
-from tests.conftest import Need
 from tests.live import lab
 
 
 @pytest.fixture
 def directory(top: Path) -> Iterator[int]:
+    if lab.version() != "v1":
+        pytest.skip("v2 has no cgroup.event_control")
     fd = os.open(top, os.O_PATH | os.O_DIRECTORY)
     yield fd
     os.close(fd)
-
-
-@pytest.fixture
-def top(need: Need) -> Iterator[Path]:
-    root = lab.memory_root()
-    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
-    if lab.version() != "v1":
-        pytest.skip("v2 has no cgroup.event_control")
-    assert root is not None
-    with lab.tree(root) as made:
-        yield made
 
 
 def test_an_oom_and_the_removal_are_told(top: Path, directory: int) -> None:
@@ -38,12 +27,7 @@ def test_an_oom_and_the_removal_are_told(top: Path, directory: int) -> None:
     events = ControlEvents(directory, "memory.oom_control")
     try:
         assert events.read() == 0
-        killed = subprocess.run(
-            lab.hog(64),
-            preexec_fn=lambda: (top / "cgroup.procs").write_text("0") and None,
-            check=False,
-        )
-        assert killed.returncode == -9
+        lab.kill_by_limit(top)
         assert events.read() >= 1
         assert events.read() == 0
         top.rmdir()
@@ -56,11 +40,7 @@ def test_a_level_of_memory_pressure_is_told(top: Path, directory: int) -> None:
     (top / "memory.limit_in_bytes").write_text(str(16 << 20))
     events = ControlEvents(directory, "memory.pressure_level", "low")
     try:
-        subprocess.run(
-            lab.hog(64),
-            preexec_fn=lambda: (top / "cgroup.procs").write_text("0") and None,
-            check=False,
-        )
+        lab.kill_by_limit(top)
         assert select.select([events], [], [], 5)[0] == [events]
     finally:
         events.close()

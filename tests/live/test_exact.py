@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,18 +14,8 @@ from nsexporter import config, exposition
 from nsexporter.catalogue import CGROUP_METRICS
 from nsexporter.collector import Collector
 from nsexporter.families.columns import Columns
-from tests.conftest import Need
 from tests.live import lab
 from tests.waiting import deadline
-
-
-@pytest.fixture
-def top(need: Need) -> Iterator[Path]:
-    root = lab.memory_root()
-    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
-    assert root is not None
-    with lab.tree(root) as made:
-        yield made
 
 
 class Churn:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,15 +21,6 @@ from tests.live import lab
 from tests.live.exporter import COMMAND, Exporter, running
 from tests.live.test_privileges import command
 from tests.web.webserver import until
-
-
-@pytest.fixture
-def top(need: Need) -> Iterator[Path]:
-    root = lab.memory_root()
-    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
-    assert root is not None
-    with lab.tree(root) as made:
-        yield made
 
 
 def value(text: str, name: str) -> float | None:

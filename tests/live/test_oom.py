@@ -6,24 +6,13 @@ import json
 import signal
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Need
 from tests.live import kills, lab
 from tests.live.exporter import Exporter, running
 from tests.samples import of
-
-
-@pytest.fixture
-def top(need: Need) -> Iterator[Path]:
-    root = lab.memory_root()
-    need("live", root is not None, "no memory hierarchy to make cgroups in (or not root)")
-    assert root is not None
-    with lab.tree(root) as made:
-        yield made
 
 
 def settings(tmp_path: Path, **oom: object) -> str:
@@ -35,7 +24,7 @@ def settings(tmp_path: Path, **oom: object) -> str:
 
 def told(exporter: Exporter, top: Path, count: int) -> dict[str, int]:
     """Kills below `top`, as soon as the exporter tells of so many."""
-    below = kills.path_of(top) + "/"
+    below = lab.path_of(top) + "/"
     samples = kills.wait_for(
         exporter, lambda now: sum(kills.by_cgroup(now, below).values()) >= count
     )
@@ -46,7 +35,7 @@ def test_a_cgroup_killed_and_removed_at_once_is_named_with_its_victim(
     top: Path, tmp_path: Path
 ) -> None:
     with running(settings(tmp_path)) as exporter:
-        assert kills.by_cgroup(kills.scrape(exporter), kills.path_of(top)) == {}
+        assert kills.by_cgroup(kills.scrape(exporter), lab.path_of(top)) == {}
         (name,) = kills.storm(top, range(1))
         before = time.time()
         assert told(exporter, top, 1) == {name: 1}
@@ -64,7 +53,7 @@ def test_a_cgroup_killed_and_removed_at_once_is_named_with_its_victim(
 
 def test_a_living_cgroup_shows_0_and_then_every_kill(top: Path, tmp_path: Path) -> None:
     cgroup = kills.limited(top, "alive")
-    name = kills.path_of(cgroup)
+    name = lab.path_of(cgroup)
     with running(settings(tmp_path)) as exporter:
         samples = kills.scrape(exporter)
         assert of(samples, "nsexporter_oom_kills_total", cgroup=name, constraint="memcg") == 0
@@ -82,7 +71,7 @@ def test_a_kill_in_a_child_counts_for_the_container(top: Path, tmp_path: Path) -
         (container / "cgroup.subtree_control").write_text("+memory")
     child = container / "child"
     child.mkdir()
-    name = kills.path_of(container)
+    name = lab.path_of(container)
     with running(settings(tmp_path)) as exporter:
         samples = kills.scrape(exporter)
         labels = {"cgroup": name, "container_id": container_id[:12], "constraint": "memcg"}
@@ -97,7 +86,7 @@ def test_a_kill_in_a_child_counts_for_the_container(top: Path, tmp_path: Path) -
 
 def test_without_the_kernel_log_the_counters_tell(top: Path, tmp_path: Path) -> None:
     cgroup = kills.limited(top, "alive")
-    name = kills.path_of(cgroup)
+    name = lab.path_of(cgroup)
     with running(settings(tmp_path, kmsg="none")) as exporter:
         samples = kills.scrape(exporter)
         assert of(samples, "nsexporter_oom_event_sources", source="kmsg") == 0
@@ -115,13 +104,13 @@ def test_a_restart_neither_loses_a_kill_nor_counts_one_twice(top: Path, tmp_path
         kills.scrape(exporter)
         expected |= dict.fromkeys(kills.storm(top, range(3)), 1)
         kills.kill(alive)
-        expected[kills.path_of(alive)] = 1
+        expected[lab.path_of(alive)] = 1
         assert told(exporter, top, 4) == expected
         exporter.process.send_signal(signal.SIGKILL)
         exporter.process.wait()
     expected |= dict.fromkeys(kills.storm(top, range(3, 6)), 1)
     kills.kill(alive)
-    expected[kills.path_of(alive)] = 2
+    expected[lab.path_of(alive)] = 2
     with running(flag) as exporter:
         assert told(exporter, top, 8) == expected
         time.sleep(1.1)
@@ -144,7 +133,7 @@ def test_a_group_kill_counts_as_the_kernel_counts_it(top: Path, tmp_path: Path) 
             text = (cgroup / "memory.events.local").read_text()
             counted = int(text.split("\noom_kill ")[1].split()[0])
         assert counted >= 4
-        assert told(exporter, top, counted) == {kills.path_of(cgroup): counted}
+        assert told(exporter, top, counted) == {lab.path_of(cgroup): counted}
 
 
 @pytest.mark.parametrize("levels", [1, 2])
@@ -156,7 +145,7 @@ def test_a_child_of_a_limited_parent_has_the_kill(top: Path, tmp_path: Path, lev
             (child / "cgroup.subtree_control").write_text("+memory")
         child = child / f"child{level}"
         child.mkdir()
-    name = kills.path_of(child)
+    name = lab.path_of(child)
     with running(settings(tmp_path)) as exporter:
         kills.scrape(exporter)
         kills.kill(child)

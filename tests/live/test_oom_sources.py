@@ -71,7 +71,7 @@ def is_told_in_full(exporter: Exporter, top: Path) -> None:
 
 def test_an_ordinary_user_counts_by_the_cgroups_counters_and_the_hosts_total(top: Path) -> None:
     alive = kills.limited(top, "alive")
-    name = kills.path_of(alive)
+    name = lab.path_of(alive)
     with running(by=command(())) as exporter:
         kmsg = kmsg_for_everybody()
         # On v1 only root may ask for notifications.
@@ -82,10 +82,8 @@ def test_an_ordinary_user_counts_by_the_cgroups_counters_and_the_hosts_total(top
         assert sources(samples) == told
         assert capable(samples) == (kmsg, 1, 1)
         kills.kill(alive)
-        samples = kills.wait_for(
-            exporter, lambda now: bool(kills.by_cgroup(now, kills.path_of(top)))
-        )
-        assert kills.by_cgroup(samples, kills.path_of(top)) == {name: 1}
+        samples = kills.wait_for(exporter, lambda now: bool(kills.by_cgroup(now, lab.path_of(top))))
+        assert kills.by_cgroup(samples, lab.path_of(top)) == {name: 1}
         if not kmsg:
             assert of(samples, "nsexporter_oom_kills_total", cgroup=name, constraint="unknown") == 1
             killed_and_gone(exporter, top)  # no name, and counted all the same

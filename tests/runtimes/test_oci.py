@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Need
+from tests.live.lab import enter
 from tests.runtimes.rig import (
     Lab,
     bundle,
@@ -109,15 +110,12 @@ def test_a_container_of_nspawn_in_its_service_is_found(
     unpack(root_tar(tmp_path / "root.tar"), tmp_path / "root")
     (tmp_path / "root/etc/os-release").write_text("ID=box\n")
 
-    def enter() -> None:
-        (service / "cgroup.procs").write_text("0")
-
     started = subprocess.Popen(
         lab.argv(
             *(str(nspawn), "--register=no", "--keep-unit", "-D", str(tmp_path / "root")),
             *("-M", name, "--private-network", "-q", "/bin/sleep", "86400"),
         ),
-        preexec_fn=enter,
+        preexec_fn=lambda: enter(service),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         start_new_session=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Need
+from tests.live.lab import enter
 from tests.runtimes.rig import IMAGE, Podman, cgroup, end, own, remove_cgroups, root_tar
 
 
@@ -88,9 +89,6 @@ def test_a_container_without_a_cgroup_is_guessed_by_its_processes_and_marked(
     place = Path(root) / "nsexporter-test-guess"
     place.mkdir()
 
-    def enter() -> None:
-        (place / "cgroup.procs").write_text("0")
-
     try:
         container_id = subprocess.run(
             podman.lab.argv(
@@ -100,7 +98,7 @@ def test_a_container_without_a_cgroup_is_guessed_by_its_processes_and_marked(
             check=True,
             capture_output=True,
             text=True,
-            preexec_fn=enter,
+            preexec_fn=lambda: enter(place),
         ).stdout.strip()
         found = own(podman.lab.snapshot(), container_id)
         assert found.path == "/nsexporter-test-guess"
@@ -157,9 +155,6 @@ def test_a_users_own_container_is_guessed_and_named_by_the_users_storage(
     place = Path(root) / "nsexporter-test-rootless"
     place.mkdir()
 
-    def enter() -> None:
-        (place / "cgroup.procs").write_text("0")
-
     def jo(*arguments: str) -> str:
         """What jo's podman prints, run in a cgroup of ours."""
         environment = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/var/lib/jo")
@@ -171,7 +166,7 @@ def test_a_users_own_container_is_guessed_and_named_by_the_users_storage(
             ),
             capture_output=True,
             text=True,
-            preexec_fn=enter,
+            preexec_fn=lambda: enter(place),
             cwd="/",
             timeout=120,
         )

@@ -6,13 +6,9 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import Need
 from tests.live import lab
 from tests.live.exporter import Exporter, running
 from tests.web.webserver import until
@@ -48,15 +44,6 @@ class Use:
             watches,
             len(os.listdir(process / "task")),
         )
-
-
-@pytest.fixture
-def top(need: Need) -> Iterator[Path]:
-    root = lab.memory_root()
-    need("soak", root is not None, "no memory hierarchy to make cgroups in (or not root)")
-    assert root is not None
-    with lab.tree(root) as made:
-        yield made
 
 
 def flap(docker: Path, stop: threading.Event, ended: list[int]) -> None:

@@ -10,27 +10,17 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Need
 from tests.live import kills, lab
 from tests.live.exporter import running
 from tests.samples import Samples
 
 FAST = int(os.environ.get("NSEXPORTER_STORM_KILLS", "500"))
 SLOWLY = int(os.environ.get("NSEXPORTER_SOAK_KILLS", "60"))
-
-
-@pytest.fixture
-def top(need: Need) -> Iterator[Path]:
-    root = lab.memory_root()
-    need("soak", root is not None, "no memory hierarchy to make cgroups in (or not root)")
-    assert root is not None
-    with lab.tree(root) as made:
-        yield made
 
 
 def settings(tmp_path: Path, **oom: object) -> str:
@@ -92,7 +82,7 @@ def test_an_exporter_killed_in_the_middle_of_a_storm_goes_on(top: Path, tmp_path
         thread = threading.Thread(target=lambda: names.extend(kills.storm(top, range(count), 20)))
         thread.start()
         kills.wait_for(
-            exporter, lambda now: len(kills.by_cgroup(now, kills.path_of(top))) >= count // 8, 60
+            exporter, lambda now: len(kills.by_cgroup(now, lab.path_of(top))) >= count // 8, 60
         )
         exporter.process.send_signal(signal.SIGKILL)
         exporter.process.wait()
