@@ -17,9 +17,10 @@ def deadline(seconds: float) -> float:
     return time.monotonic() + seconds * SLOWNESS
 
 
-def until(told: Callable[[], T], seconds: float = 10) -> T:
-    """What `told` says as soon as it is true, else what it says at the end."""
+def until(told: Callable[[], T | None], seconds: float = 20) -> T:
+    """What `told` says as soon as that is true; the test fails where it is not in time."""
     end = deadline(seconds)
-    while not (answer := told()) and time.monotonic() < end:
+    while not (answer := told()):
+        assert time.monotonic() < end, f"waited {seconds} s, last for {answer!r}"
         time.sleep(0.01)
     return answer

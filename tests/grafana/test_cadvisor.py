@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Need
 from tests.grafana.stack import PROGRAMS, Stack, stack
 from tests.live import lab
-from tests.runtimes.rig import until
+from tests.waiting import until
 
 # As in cAdvisor's and Kubernetes' documentation, the kubernetes-mixin and dashboards for docker.
 EXPRESSIONS = (
@@ -38,7 +38,7 @@ def scraped(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
     need("grafana", not missing and os.geteuid() == 0, f"not root, or not installed: {missing}")
     need("grafana", lab.memory_root() is not None, "no memory hierarchy to make cgroups in")
     with lab.pair(), stack(tmp_path_factory.mktemp("cadvisor"), "--compat.cadvisor") as running:
-        until(lambda: running.query("container_last_seen offset 10s"), "10 s of data")
+        until(lambda: running.query("container_last_seen offset 10s"), 60)
         yield running
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.grafana.scene import KILLED, MAY_BE_EMPTY, Scene
 from tests.grafana.stack import INSTANCE
 from tests.grafana.test_dashboards import DASHBOARDS
-from tests.runtimes import rig
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("name", sorted(KILLED))
@@ -17,7 +17,7 @@ def test_the_alert_about_an_oom_kill_arrives_with_the_containers_name(
     name: str, scene: Scene
 ) -> None:
     wanted = {"container_name": name, "container_id": scene.label(name)}
-    rig.until(lambda: scene.stack.told("OomKill", **wanted), f"the alert about {name}", 60)
+    until(lambda: scene.stack.told("OomKill", **wanted), 60)
     arrived, alert = scene.stack.told("OomKill", **wanted)[0]
     assert alert["status"] == "firing"
     assert alert["annotations"]["summary"] == f"{name} on {INSTANCE} was OOM-killed"
@@ -31,9 +31,8 @@ def test_the_alert_about_an_oom_kill_arrives_with_the_containers_name(
 def test_no_other_container_is_told_to_have_been_killed(scene: Scene) -> None:
     ours = {scene.label(name): name for name in scene.containers}
     for name in KILLED:
-        rig.until(
+        until(
             functools.partial(scene.stack.told, "OomKill", container_name=name),
-            f"the alert about {name}",
             60,
         )
     killed = {alert["labels"].get("container_id") for _, alert in scene.stack.told("OomKill")}
@@ -68,9 +67,9 @@ def _expr(dashboard: str, title: str, ref: str) -> str:
 
 @pytest.mark.parametrize("dashboard", DASHBOARDS)
 def test_every_panel_has_data(dashboard: str, scene: Scene) -> None:
-    rig.until(lambda: scene.stack.query("nsexporter_up offset 15s"), "15 s of data")
+    until(lambda: scene.stack.query("nsexporter_up offset 15s"), 60)
     kills = f'nsexporter_oom_kills_total{{container_id="{scene.label("shop-web")}"}}'
-    rig.until(lambda: scene.stack.query(f"{kills} offset 5s > 0"), "a kill")
+    until(lambda: scene.stack.query(f"{kills} offset 5s > 0"), 60)
     container = scene.label("shop-web")
     empty = []
     for panel in DASHBOARDS[dashboard]["panels"]:

@@ -11,7 +11,7 @@ from tests.conftest import Need
 from tests.grafana import pictures
 from tests.grafana.scene import MAY_BE_EMPTY, Scene
 from tests.grafana.test_dashboards import DASHBOARDS
-from tests.runtimes import rig
+from tests.waiting import until
 
 PICTURES = pictures.ROOT / "build" / "pictures"
 
@@ -30,7 +30,7 @@ def studio(need: Need) -> Iterator[pictures.Studio]:
 def test_every_panel_is_drawn(
     dashboard: str, theme: str, studio: pictures.Studio, scene: Scene
 ) -> None:
-    rig.until(lambda: scene.stack.query("nsexporter_up offset 60s"), "a minute of data", 90)
+    until(lambda: scene.stack.query("nsexporter_up offset 60s"), 90)
     drawn = studio.draw(
         dashboard,
         scene.stack.prometheus,

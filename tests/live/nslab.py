@@ -15,6 +15,7 @@ from pathlib import Path
 from nsexporter.model import NS_TYPES
 from tests.live import lab
 from tests.samples import Samples, of
+from tests.waiting import until
 
 CLONE = dict(
     zip(
@@ -125,9 +126,7 @@ def inode(pid: int, ns_type: str) -> int:
 
 def child(pid: int) -> int:
     """The first child of a process, once there is one."""
-    while not (children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
-        continue
-    return int(children[0])
+    return int(until(lambda: Path(f"/proc/{pid}/task/{pid}/children").read_text().split())[0])
 
 
 def asked(path: str) -> dict[str, str]:

@@ -20,7 +20,7 @@ from tests.conftest import Need
 from tests.live import lab
 from tests.live.exporter import COMMAND, Exporter, running
 from tests.live.test_privileges import command
-from tests.web.webserver import until
+from tests.waiting import until
 
 
 def value(text: str, name: str) -> float | None:

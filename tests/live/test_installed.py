@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.webserver import until
+from tests.waiting import until
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 UNITS = Path("/run/systemd/system")

@@ -29,7 +29,7 @@ from tests.conftest import Need
 from tests.live import lab
 from tests.live.nslab import CLONE, SCOPE, actor, asked, child, info, inode, link, value
 from tests.samples import of, scrape
-from tests.waiting import SLOWNESS
+from tests.waiting import SLOWNESS, deadline, until
 
 FLAGS = {
     "mnt": "--mount",
@@ -71,7 +71,7 @@ def test_counts_equal_those_of_lsns(collector: Collector) -> None:
     with contextlib.ExitStack() as stack:
         for flags in (every, every, ("--net", "--ipc"), ("--uts",)):
             stack.enter_context(lab.process(None, unshare=flags))
-        deadline = time.monotonic() + 60
+        end = deadline(60)
         while True:  # other processes of the machine come and go meanwhile
             before, samples, after = lsns(), scrape(collector), lsns()
             shown = {
@@ -83,20 +83,23 @@ def test_counts_equal_those_of_lsns(collector: Collector) -> None:
             missed = stood.items() - shown.items()
             if not missed and shown.keys() <= before.keys() | after.keys():
                 break
-            assert time.monotonic() < deadline, missed
+            assert time.monotonic() < end, missed
         for ns_type, count in Counter(ns_type for ns_type, _ in shown).items():
             assert of(samples, "nsexporter_namespaces", ns_type=ns_type) == count
 
 
 def lsns() -> dict[tuple[str, str], int]:
     command = ["lsns", "--json", "--output", "NS,TYPE,NPROCS"]
-    while (told := subprocess.run(command, capture_output=True)).returncode:
-        continue  # it fails where a process goes while it looks
+
+    def told() -> bytes | None:  # it fails where a process goes while it looks
+        done = subprocess.run(command, capture_output=True)
+        return None if done.returncode else done.stdout
+
     # lsns itself is in every namespace of ours: one process less.
     own = {str(inode(os.getpid(), ns_type)) for ns_type in NS_TYPES}
     return {
         (row["type"], str(row["ns"])): int(row["nprocs"]) - (str(row["ns"]) in own)
-        for row in json.loads(told.stdout)["namespaces"]
+        for row in json.loads(until(told))["namespaces"]
     }
 
 
@@ -105,8 +108,7 @@ def test_a_zombie_is_in_no_namespace(collector: Collector) -> None:
     if pid == 0:
         os._exit(0)
     try:
-        while "Z (zombie)" not in Path(f"/proc/{pid}/status").read_text():
-            continue
+        until(lambda: "Z (zombie)" in Path(f"/proc/{pid}/status").read_text())
         snapshot = collector.collect()
         assert pid not in {process.pid for process in snapshot.processes}
         assert os.getpid() in {process.pid for process in snapshot.processes}
@@ -260,8 +262,7 @@ def test_a_process_that_became_a_zombie_is_left_out_at_once(need: Need) -> None:
         for _ in range(2):
             assert pid in {process.pid for process in collector.collect().processes}
         os.kill(pid, signal.SIGKILL)
-        while "Z (zombie)" not in Path(f"/proc/{pid}/status").read_text():
-            continue
+        until(lambda: "Z (zombie)" in Path(f"/proc/{pid}/status").read_text())
         assert pid not in {process.pid for process in collector.collect().processes}
 
 

@@ -17,6 +17,7 @@ from nsexporter.model import NS_TYPES
 from tests.conftest import Need
 from tests.live.nslab import actor, asked, child, info, inode, link, value
 from tests.samples import Samples, scrape
+from tests.waiting import deadline
 
 
 @pytest.fixture
@@ -39,9 +40,9 @@ def bound(tmp_path: Path) -> Iterator[str]:
 
 def settles(collector: Collector, ns_type: str, made: int, wanted: dict[str, str]) -> Samples:
     """The samples as soon as the namespace is as wanted: what was killed takes a while to go."""
-    deadline = time.monotonic() + 60
+    end = deadline(60)
     while info(samples := scrape(collector), ns_type, made) != wanted:
-        assert time.monotonic() < deadline, (info(samples, ns_type, made), wanted)
+        assert time.monotonic() < end, (info(samples, ns_type, made), wanted)
     return samples
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.live import kills, lab
 from tests.live.exporter import Exporter, running
 from tests.samples import of
+from tests.waiting import until
 
 
 def settings(tmp_path: Path, **oom: object) -> str:
@@ -44,10 +45,7 @@ def test_a_cgroup_killed_and_removed_at_once_is_named_with_its_victim(
         assert of(samples, "nsexporter_oom_last_kill_info", cgroup=name, task="dd") == 1
         last = of(samples, "nsexporter_oom_last_kill_timestamp_seconds", cgroup=name)
         assert last is not None and before - 5 < last < before + 1
-        deadline = time.monotonic() + 10
-        while not (lines := [line for line in exporter.log if f"cgroup={name} " in line]):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        lines = until(lambda: [line for line in exporter.log if f"cgroup={name} " in line])
         assert len(lines) == 1 and "task=dd" in lines[0] and "constraint=memcg" in lines[0]
 
 

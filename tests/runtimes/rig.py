@@ -17,8 +17,6 @@ import signal
 import socket
 import subprocess
 import tarfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ from nsexporter import config
 from nsexporter.collector import Collector
 from nsexporter.model import Cgroup, Snapshot
 from tests.samples import Samples, scrape
+from tests.waiting import until
 
 IMAGE = "localhost/box:1"
 APPLETS = ("sh", "sleep", "cat", "true", "head", "tail", "dd", "hostname", "ls", "id")
@@ -46,15 +45,6 @@ ip link set lo up
 echo ready
 exec sleep infinity
 """
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """What `condition` gives as soon as it is true; an AssertionError after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come true within {seconds} s"
-        time.sleep(0.02)
-    return value
 
 
 class Lab:
@@ -86,7 +76,7 @@ class Lab:
         self._holder.wait()
         assert self._holder.stdout is not None
         self._holder.stdout.close()
-        until(self._removed, f"the removal of {self.directory}")
+        until(self._removed, 60)
 
     def _removed(self) -> bool:
         # What is mounted in the lab goes with its last process, and is busy until then.
@@ -131,7 +121,7 @@ class Lab:
             with socket.socket(socket.AF_UNIX) as connection:
                 return connection.connect_ex(str(self.path(path))) == 0
 
-        until(accepts, f"an answer from {path}")
+        until(accepts, 60)
 
     def collector(self, **overrides: object) -> Collector:
         """An exporter that reads the lab's /etc, /run and /var/lib."""

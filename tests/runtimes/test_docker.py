@@ -10,7 +10,8 @@ import pytest
 
 from nsexporter.families import labels
 from nsexporter.model import Container
-from tests.runtimes.rig import IMAGE, Docker, cgroup, remove_cgroups, until
+from tests.runtimes.rig import IMAGE, Docker, cgroup, remove_cgroups
+from tests.waiting import until
 
 
 def container(docker: Docker, container_id: str) -> Container | None:
@@ -98,11 +99,11 @@ def test_a_rename_a_pause_and_a_restart_show_in_the_next_pass(docker: Docker) ->
         docker("restart", "-t", "0", "after")
         assert names() == ["after"]
         docker("kill", "after")
-        until(lambda: not names(), "the end of the container's cgroup")
+        until(lambda: not names(), 60)
         docker("start", "after")
         assert names() == ["after"]
         docker("rm", "-f", "after")
-        until(lambda: not names(), "the end of the container's cgroup")
+        until(lambda: not names(), 60)
     finally:
         collector.close()
 
@@ -186,7 +187,7 @@ def test_a_stopped_dockerd_that_is_asked_costs_the_time_limit_once(docker: Docke
         for _ in range(3):
             seen = collector.collect()
             assert container_id in {one.container_id for one in seen.containers}
-        until(lambda: collector.containers.metadata.errors["docker-api"] == 1, "the error")
+        until(lambda: collector.containers.metadata.errors["docker-api"] == 1)
     finally:
         os.kill(docker.daemon_pid(), signal.SIGCONT)
         collector.close()

@@ -13,7 +13,8 @@ import pytest
 
 from tests.documents import ROOT, command
 from tests.live import lab as cgroups
-from tests.runtimes.rig import Docker, Lab, until
+from tests.runtimes.rig import Docker, Lab
+from tests.waiting import until
 
 HOST = (
     "-v", "/proc:/host/proc:ro", "-v", "/sys:/host/sys:ro",
@@ -98,7 +99,7 @@ def scraped(lab: Lab) -> str:
     command = lab.argv("curl", "-sf", "http://127.0.0.1:10061/metrics")
     text: str = until(
         lambda: subprocess.run(command, capture_output=True, text=True).stdout,
-        "a scrape of the container",
+        60,
     )
     return text
 
@@ -130,7 +131,7 @@ def test_it_runs_as_nobody_and_sees_every_cgroup_itself_included(
             rf'^nsexporter_cgroup_processes{{cgroup="/docker/{other}".* (\d+)$', text, re.M
         )
         assert counts == ([] if cgroups.version() == "v1" else ["1"])
-        until(lambda: docker.inspect(own)["State"]["Health"]["Status"] == "healthy", "its health")
+        until(lambda: docker.inspect(own)["State"]["Health"]["Status"] == "healthy", 60)
     finally:
         docker("rm", "-f", own, other)
 

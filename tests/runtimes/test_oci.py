@@ -22,8 +22,8 @@ from tests.runtimes.rig import (
     remove_cgroups,
     root_tar,
     unpack,
-    until,
 )
+from tests.waiting import until
 
 
 @pytest.mark.parametrize("runtime", ["runc", "crun"])
@@ -134,7 +134,7 @@ def test_a_container_of_nspawn_in_its_service_is_found(
                     return int(pid)
             return None
 
-        pid = until(payload, "the start of the container")
+        pid = until(payload, 60)
         found = own(lab.snapshot(), name)
         assert found.path == cgroup(pid) == f"/nsexporter-test-nspawn/{service.name}"
         assert pid in found.pids

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.live import lab
 from tests.live.exporter import Exporter, running
-from tests.web.webserver import until
+from tests.waiting import until
 
 SECONDS = float(os.environ.get("NSEXPORTER_SOAK_SECONDS", "40"))
 ALIVE = 50  # containers at a time

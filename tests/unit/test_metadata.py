@@ -17,6 +17,7 @@ from nsexporter.containers.source import Metadata, Source
 from nsexporter.containers.sources import SOURCES
 from nsexporter.containers.state import StateFiles, document
 from nsexporter.model import Identity
+from tests.waiting import until
 
 H = "0123456789abcdef" * 4
 CGROUP = f"/docker/{H}"
@@ -205,10 +206,7 @@ def test_a_source_that_hangs_costs_the_timeout_once_and_is_heard_later(waiting: 
         assert metadata.update(DOCKER) == {}
     assert time.monotonic() - started < 5  # not 200 times the timeout
     waiting.let.set()
-    deadline = time.monotonic() + 30
-    while not (told := metadata.update(DOCKER)):
-        assert time.monotonic() < deadline
-    assert told[CGROUP].name == "late"
+    assert until(lambda: metadata.update(DOCKER))[CGROUP].name == "late"
     assert waiting.asked == 1
 
 

@@ -21,8 +21,9 @@ from nsexporter.web.connection import Limits
 from nsexporter.web.security import Security
 from tests.conftest import Need
 from tests.live.exporter import Exporter, running
+from tests.waiting import until
 from tests.web import certificates
-from tests.web.webserver import rest, serving, until
+from tests.web.webserver import rest, serving
 
 SERVER = "tls_server_config: {cert_file: server.crt, key_file: server.key"
 CLIENTS = f"{SERVER}, client_ca_file: ca.crt, client_auth_type: RequireAndVerifyClientCert"

@@ -18,7 +18,8 @@ import pytest
 from nsexporter.web import address
 from nsexporter.web.connection import Limits
 from nsexporter.web.http1 import MAX_HEAD
-from tests.web.webserver import rest, serving, until
+from tests.waiting import until
+from tests.web.webserver import rest, serving
 
 ASK = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
 ASK_AND_END = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

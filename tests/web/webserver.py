@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator
 
 from nsexporter.web import address
@@ -80,14 +79,6 @@ def serving(limits: Limits = Limits(), security: Security | None = None) -> Iter
     server.start()
     with server, contextlib.ExitStack() as clients:
         yield Site(server, application, clients)
-
-
-def until(holds: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def rest(client: socket.socket) -> bytes:
