@@ -9,7 +9,6 @@ import pytest
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as openmetrics_families,
 )
-from prometheus_client.parser import text_string_to_metric_families
 
 from nsexporter import config, exposition
 from nsexporter.catalogue import CADVISOR_METRICS, METRICS
@@ -17,6 +16,7 @@ from nsexporter.catalogue.rows import Metric
 from nsexporter.collector import Collector
 from nsexporter.families.columns import Columns
 from tests import capture
+from tests.samples import read
 
 HOSTS = sorted((Path(__file__).parent / "hosts").glob("*.txtar"))
 
@@ -63,7 +63,7 @@ def test_a_captured_host_gives_its_golden_exposition(
 
 
 @pytest.mark.parametrize("name", ["kubernetes-node", "v1-hybrid-docker"])
-def test_a_captured_host_under_cadvisors_names(
+def test_a_captured_host_has_its_golden_exposition_under_cadvisors_names(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     host = next(path for path in HOSTS if path.stem == name)
@@ -86,16 +86,12 @@ def test_prometheus_clients_parser_reads_both_formats_alike(host: Path, tmp_path
     rendered, _ = families(host, tmp_path)
     text = b"".join(exposition.text(rendered)).decode()
     openmetrics = b"".join(exposition.openmetrics(rendered)).decode() + "# EOF\n"
-    plain = {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
     strict = {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in openmetrics_families(openmetrics)
         for sample in family.samples
     }
+    plain = read(text)
     assert plain == strict
     assert len(plain) == sum(b"".join(family.bodies).count(b"\n") for family in rendered)
     assert len(plain) > 300

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from tests.live import lab
 from tests.live.exporter import Exporter
-from tests.samples import Samples
+from tests.samples import Samples, read
 from tests.waiting import deadline, until
 
 _KILLS = "nsexporter_oom_kills_total"
@@ -59,11 +57,7 @@ def vmstat() -> int:
 def scrape(exporter: Exporter) -> Samples:
     """What the exporter tells now, once it does."""
     until(lambda: exporter.get("/-/ready")[0] == 200, 30)
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(exporter.get()[2].decode())
-        for sample in family.samples
-    }
+    return read(exporter.get()[2].decode())
 
 
 def by_cgroup(samples: Samples, below: str) -> dict[str, int]:

@@ -107,7 +107,7 @@ def end(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def test_excess_and_time_above_the_reservation(top: Path, collector: Collector) -> None:
+def test_excess_and_time_above_the_reservation_are_counted(top: Path, collector: Collector) -> None:
     made = cgroup(top, "over", **{RESERVATION: 16 * M})
     free = cgroup(top, "free")
     samples = scrape(collector)

@@ -73,7 +73,7 @@ def test_too_few_descriptors_cost_no_scrape(top: Path, tmp_path: Path) -> None:
             process.kill()
 
 
-def test_names_of_255_bytes_and_paths_beyond_path_max(top: Path) -> None:
+def test_names_of_255_bytes_and_paths_beyond_path_max_are_read(top: Path) -> None:
     names = [chr(97 + depth) * 255 for depth in range(18)]  # 18 * 256 > PATH_MAX
     fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     try:

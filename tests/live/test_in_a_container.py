@@ -13,10 +13,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Need
 from tests.live import lab
+from tests.samples import read
 
 SCRIPT = """
 mount --make-rprivate /
@@ -56,11 +56,7 @@ def test_it_sees_the_host_and_itself(tmp_path: Path, need: Need) -> None:
         if told.returncode == 77:
             pytest.skip("this Python is not on the file system of /")
         assert told.returncode == 0, told.stderr
-        seen = {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in text_string_to_metric_families(told.stdout)
-            for sample in family.samples
-        }
+        seen = read(told.stdout)
         inode = str(os.stat(f"/proc/{other.pid}/ns/net").st_ino)
 
     def holds(name: str, **labels: str) -> list[float]:

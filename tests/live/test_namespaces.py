@@ -188,7 +188,7 @@ def test_every_type_together_is_what_the_kernel_says(collector: Collector) -> No
         assert value(samples, "user_namespace_mapped_uids", "user", made) == 1
 
 
-def test_pid_namespaces_four_deep(collector: Collector) -> None:
+def test_pid_namespaces_four_deep_have_their_depth_and_parent(collector: Collector) -> None:
     with actor() as one:
         one.unshare("pid")
         # Each process of the chain waits for the next; the last one for ever.
@@ -207,7 +207,7 @@ def test_pid_namespaces_four_deep(collector: Collector) -> None:
             outer = made
 
 
-def test_a_thread_in_another_namespace(need: Need) -> None:
+def test_a_thread_in_another_namespace_is_found_with_threads_on(need: Need) -> None:
     need("live", os.geteuid() == 0, "root")
     with actor() as one, collector_with(threads=True, max_threads=2) as collector:
         thread = int(one.do(f"thread(lambda: call('unshare', {CLONE['net'] | CLONE['uts']}))"))
@@ -266,7 +266,7 @@ def test_a_process_that_became_a_zombie_is_left_out_at_once(need: Need) -> None:
         assert pid not in {process.pid for process in collector.collect().processes}
 
 
-def test_processes_that_come_and_go_during_the_scan(collector: Collector) -> None:
+def test_processes_that_come_and_go_during_the_scan_are_no_errors(collector: Collector) -> None:
     unread = collector.collect().unread_processes  # PID 1, on some machines, even for root
     with actor() as one:
         one.do("os.fork() or [os.waitpid(os.fork() or os._exit(0), 0) for _ in range(1 << 30)]")

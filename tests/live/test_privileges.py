@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conftest import Need
 from tests.live import lab
+from tests.samples import Samples, read
 from tests.waiting import SLOWNESS
 
 NOBODY = "65534"
@@ -28,8 +28,6 @@ SETS: Mapping[str, tuple[str, ...] | None] = {
     "root": None,
 }
 """Capabilities of an ordinary user; None: root as it is."""
-
-Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +125,7 @@ def dump(scene: Scene, capabilities: tuple[str, ...] | None) -> Samples:
         capture_output=True, text=True,
     )  # fmt: skip
     assert told.returncode == 0, told.stderr
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(told.stdout)
-        for sample in family.samples
-    }
+    return read(told.stdout)
 
 
 def seen(samples: Samples, sight: Sight) -> bool:

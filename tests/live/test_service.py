@@ -45,7 +45,7 @@ def test_a_scrape_is_gzipped_when_asked_for() -> None:
         assert b"nsexporter_up 1\n" in gzip.decompress(body)
 
 
-def test_paths_and_methods() -> None:
+def test_each_path_of_the_server_answers() -> None:
     with running() as exporter:
         exporter.get()
         assert exporter.get("/")[0] == 200

@@ -52,7 +52,7 @@ def cri(containerd: Containerd) -> Iterator[Cri]:
 
 
 @pytest.mark.parametrize("network", [POD, NODE], ids=["pod", "node"])
-def test_a_pod_of_cri_its_sandbox_and_its_container(
+def test_the_sandbox_and_the_container_of_a_pod_of_cri_are_told_apart(
     containerd: Containerd, cri: Cri, network: int
 ) -> None:
     uid = str(uuid.uuid4())

@@ -55,7 +55,7 @@ def compare(
     return every_peers
 
 
-def test_what_dockers_flags_share(docker: Docker) -> None:
+def test_what_dockers_flags_share_is_shared(docker: Docker) -> None:
     alone = ("--network", "none")
     one = docker.sleep(*alone, "--ipc", "shareable")
     net = docker.sleep("--network", f"container:{one}")

@@ -61,7 +61,7 @@ def all_told(before: Samples, rise: int) -> Callable[[Samples], bool]:
     ],
     ids=["fast", "two a second", "without the kernel log"],
 )
-def test_a_storm(
+def test_every_kill_of_a_storm_is_counted_once(
     top: Path, tmp_path: Path, count: int, rate: float | None, kmsg: str, least: float
 ) -> None:
     with running(settings(tmp_path, kmsg=kmsg)) as exporter:

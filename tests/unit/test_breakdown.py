@@ -107,7 +107,7 @@ def test_a_malformed_text_is_counted_and_absent() -> None:
     assert made.malformed == {"memory.numa_stat": 1}
 
 
-def test_huge_pages_of_every_size_that_the_kernel_has(tmp_path: Path) -> None:
+def test_huge_pages_are_told_of_every_size_that_the_kernel_has(tmp_path: Path) -> None:
     for size in ("2048kB", "1048576kB"):
         (tmp_path / "kernel" / "mm" / "hugepages" / f"hugepages-{size}").mkdir(parents=True)
     assert hugetlb.files(str(tmp_path), v1=False)[:6] == (

@@ -1,3 +1,5 @@
+"""What a capture of a host has, and that it expands to the same files."""
+
 from __future__ import annotations
 
 import os

@@ -66,7 +66,7 @@ HOST_END = (
 )
 
 
-def test_its_own_limit() -> None:
+def test_what_follows_at_its_own_limit_is_told() -> None:
     made = columns("v1", {"/": v1(0), "/a": v1(60 * M, 64 * M)})
     assert outlook(made, 1) == [
         "After another 4.0MiB its own limit of 64.0MiB is reached.",
@@ -80,7 +80,7 @@ def test_its_own_limit() -> None:
     ]
 
 
-def test_a_limit_above_it_that_others_use_too() -> None:
+def test_a_limit_above_it_binds_where_less_of_it_is_left() -> None:
     made = columns(
         "v2",
         {
@@ -104,7 +104,7 @@ def test_a_limit_above_it_that_others_use_too() -> None:
     assert [step.path for step in steps(made, 2) if step.binds] == ["/pod"]
 
 
-def test_no_limit_but_the_hosts_memory() -> None:
+def test_without_a_limit_the_hosts_memory_bounds_it() -> None:
     made = columns("v2", {"/": {}, "/a": v2(60 * M)})
     assert outlook(made, 1) == [
         "No limit bounds it but the host's memory, of which 4.0GiB is available.",
@@ -137,12 +137,12 @@ def test_no_limit_but_the_hosts_memory() -> None:
         (60 * M, False, "Its soft limit of 32.0MiB has no effect: this kernel ignores it."),
     ],
 )
-def test_the_soft_limit(usage: int, soft: bool, sentence: str) -> None:
+def test_the_soft_limit_says_who_is_reclaimed_first(usage: int, soft: bool, sentence: str) -> None:
     tree = {"/": v1(0), "/a": v1(usage, soft_limit_in_bytes=32 * M)}
     assert outlook(columns("v1", tree, soft=soft), 1)[0] == sentence
 
 
-def test_protection_and_throttling() -> None:
+def test_protection_and_throttling_are_told_before_the_limits() -> None:
     made = columns(
         "v2",
         {
@@ -162,7 +162,7 @@ def test_protection_and_throttling() -> None:
     ]
 
 
-def test_a_disabled_oom_killer_and_swap() -> None:
+def test_a_disabled_oom_killer_makes_processes_wait() -> None:
     control = "oom_kill_disable 1\nunder_oom 0\noom_kill 0"
     memsw = {"memsw.limit_in_bytes": 96 * M, "memsw.usage_in_bytes": 60 * M}
     made = columns("v1", {"/": v1(0), "/a": v1(60 * M, 64 * M, oom_control=control, **memsw)})

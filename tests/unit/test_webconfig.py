@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ def test_an_empty_file_asks_nothing(tmp_path: Path) -> None:
     assert load(tmp_path, "") == webconfig.WebConfig(None, (), {}, 0, 1)
 
 
-def test_a_full_file(tmp_path: Path) -> None:
+def test_every_setting_of_a_file_is_read(tmp_path: Path) -> None:
     loaded = load(
         tmp_path,
         f"""
@@ -139,8 +140,6 @@ def test_a_wrong_file_ends_the_exporter_with_status_2_and_one_line(tmp_path: Pat
 
 
 def credentials(text: bytes) -> str:
-    import base64
-
     return f"Basic {base64.b64encode(text).decode()}"
 
 
