@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from nsexporter.kernel import cgroupfs, mounts
+from nsexporter.kernel import interface_files, mounts
 from nsexporter.kernel.files import Reader
 
 SOURCES = Path(__file__).parent
@@ -71,9 +71,11 @@ def _same_reads(like: str) -> list[str]:
     found = mounts.find(Reader(), "/proc", "/sys", "/")
     assert found.memory is not None
     files: dict[str, list[str]] = {found.memory: ["cgroup.procs"]}
-    files[found.memory] += cgroupfs.V1_FILES if found.version == "v1" else cgroupfs.V2_FILES
+    files[found.memory] += (
+        interface_files.V1_FILES if found.version == "v1" else interface_files.V2_FILES
+    )
     if found.pids is not None:
-        files.setdefault(found.pids, []).extend(cgroupfs.PIDS_FILES)
+        files.setdefault(found.pids, []).extend(interface_files.PIDS_FILES)
     if found.unified is not None and found.version == "v1":
         files[found.unified] = ["memory.pressure"]
     arguments = []

@@ -9,18 +9,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from nsexporter.cgroups import Cgroups
 from nsexporter.config import Config
 from nsexporter.containers import mapping
 from nsexporter.containers.guess import Guesses
 from nsexporter.containers.sources import container_map
 from nsexporter.edge import Edge
 from nsexporter.kernel import hugetlb, mounts, parse
-from nsexporter.kernel.cgroupfs import PROCS, CgroupTree, Found
+from nsexporter.kernel.cgroupfs import CgroupTree, Found
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.host import host
 from nsexporter.kernel.nsfs import Nsfs
 from nsexporter.kernel.procfs import Procfs
-from nsexporter.model import Cgroup, Container, History, Identity, Snapshot
+from nsexporter.model import Cgroup, History, Identity, Snapshot
 from nsexporter.namespaces import Namespaces, View
 from nsexporter.oom.feed import Feed
 
@@ -36,16 +37,6 @@ class Health:
     success: dict[str, bool] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     dropped: int = 0  # cgroups left out by the cap or the patterns, in the last pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Parsed:
-    """What was parsed of a cgroup as it was found."""
-
-    found: Found
-    stat_keys: tuple[bytes, ...]
-    stat: tuple[bytes, ...]
-    pids: tuple[int, ...]
 
 
 class Collector:
@@ -79,10 +70,8 @@ class Collector:
         self.oom = oom or Feed(config.oom, self._procfs, follow=False)
         self._own_oom = oom is None
         self._tree: CgroupTree | None = None
-        self._parsed: dict[int, _Parsed] = {}
-        self._cgroups: dict[int, tuple[tuple[object, ...], Cgroup]] = {}
+        self._cgroups = Cgroups(self.reader)
         self.hierarchies: mounts.Hierarchies | None = None
-        self._stat_keys: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
         self._allow = [re.compile(pattern) for pattern in config.collection.cgroup_allow]
         self._soft_limit_reclaim = False
         self._deny = [re.compile(pattern) for pattern in config.collection.cgroup_deny]
@@ -120,8 +109,7 @@ class Collector:
             pressure = self._run("pressure", self._procfs.memory_pressure, {})
 
         paths = [one.path for one in found]
-        self._parsed = parsed = {one.key: self._parse(one) for one in found}
-        pids = [parsed[one.key].pids for one in found]
+        pids = self._cgroups.parse(found)
         gone = mapping.with_above(self.oom.unknown(), paths)
         populated = [*map(bool, pids), *gone.values()]
         identities = self.containers.identities([*paths, *gone], populated)
@@ -130,7 +118,6 @@ class Collector:
         whose = {owner.cgroup: owner for owner in owners if owner is not None}
         del identities[len(paths) :], owners[len(paths) :]
         histories = self._histories(every, found)
-        pods = mapping.pods(identities, owners)
         cgroup_of = {pid: index for index, some in enumerate(pids) for pid in some}
         container_ids = [identity.container_id for identity in identities]
         view = View()
@@ -141,25 +128,13 @@ class Collector:
                 view,
             )
         containers = tuple(owner for owner in owners if owner is not None)
-        cgroups: list[Cgroup] = []
-        before, self._cgroups = self._cgroups, {}
         invocations = self.containers.invocations(identities)
-        for one, identity, owner, invocation, some, history in zip(
-            found, identities, owners, invocations, pids, histories, strict=True
-        ):
-            pod = pods.get(mapping.pod_of(identity) or "", ("", ""))
-            made_of = (one, identity, owner, pod, invocation, some, history)
-            kept = before.get(one.key)
-            # A cgroup of which nothing has changed is the same object as in the pass before.
-            if kept is None or kept[0] != made_of:
-                kept = made_of, _cgroup(parsed[one.key], identity, owner, pod, invocation, history)
-            self._cgroups[one.key] = kept
-            cgroups.append(kept[1])
+        cgroups = tuple(self._cgroups.values(found, identities, owners, invocations, histories))
         return Snapshot(
             timestamp=time.time(),
             duration=time.monotonic() - started,
             hierarchy=self.hierarchies.version if self.hierarchies else "none",
-            cgroups=tuple(cgroups),
+            cgroups=cgroups,
             every=() if len(found) == len(every) else _limiting(every),
             containers=containers,
             label_ids={
@@ -271,66 +246,8 @@ class Collector:
         )
         return protected and mounts.recursive_protection(self.reader, self.config.path.procfs)
 
-    def _parse(self, one: Found) -> _Parsed:
-        """memory.stat and cgroup.procs, parsed where they are not what they were."""
-        before = self._parsed.get(one.key)
-        if before is not None and before.found is one:
-            return before
-        stat = one.files.get("memory.stat")
-        if before is not None and before.found.files.get("memory.stat") is stat:
-            keys, values = before.stat_keys, before.stat
-        else:
-            keys, values = self._stat(one)
-        return _Parsed(one, keys, values, self._pids(one))
-
-    def _pids(self, one: Found) -> tuple[int, ...]:
-        text = one.files.get(PROCS)
-        if not text:
-            return ()
-        try:
-            return parse.pids(text)
-        except parse.ParseError:
-            self.reader.errors["cgroups", "malformed"] += 1
-            return ()
-
-    def _stat(self, one: Found) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-        text = one.files.get("memory.stat")
-        if text is None:
-            return (), ()
-        try:
-            keys, values = parse.flat_columns(text)
-        except parse.ParseError:
-            self.reader.errors["memory", "malformed"] += 1
-            return (), ()
-        shared = tuple(keys)
-        return self._stat_keys.setdefault(shared, shared), tuple(values)
-
     def _vmstat(self) -> Mapping[bytes, bytes]:
         return parse.flat_keyed(self._procfs.vmstat() or b"")
-
-
-def _cgroup(
-    told: _Parsed,
-    identity: Identity,
-    owner: Container | None,
-    pod: tuple[str, str],
-    invocation: str,
-    history: History | None,
-) -> Cgroup:
-    return Cgroup(
-        path=told.found.path,
-        parent=told.found.parent,
-        identity=identity,
-        container=owner,
-        pod_name=pod[0],
-        pod_namespace=pod[1],
-        invocation=invocation,
-        files=told.found.files,
-        stat_keys=told.stat_keys,
-        stat=told.stat,
-        pids=told.pids,
-        history=history,
-    )
 
 
 def _limiting(every: list[Found]) -> tuple[Cgroup, ...]:

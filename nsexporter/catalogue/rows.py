@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from nsexporter.families.columns import Columns
 from nsexporter.families.derived import Column
 from nsexporter.families.samples import Samples, Table
-from nsexporter.kernel import cgroupfs
+from nsexporter.kernel import interface_files
 
 Of = Callable[[Columns], tuple[object, ...]]
 """What samples are made of."""
@@ -124,8 +124,8 @@ def cgroup(
 ) -> Metric:
     """A row for every cgroup; type and unit follow from the name."""
     files = {source.file for source in (v1, v2) if source is not None}
-    if files & cgroupfs.IN_TURN:
-        help_ = f"{help_[:-1]} (at most {cgroupfs.REFRESH} passes old)."
+    if files & interface_files.IN_TURN:
+        help_ = f"{help_[:-1]} (at most {interface_files.REFRESH} passes old)."
     return Metric(
         name=f"nsexporter_cgroup_{name}",
         type="counter" if name.endswith("_total") else "gauge",
