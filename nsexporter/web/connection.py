@@ -88,8 +88,10 @@ class Connection:
                 close = not request.keep_alive
             except RefusedError as refused:
                 request, response, close = None, refused.response, True
-            date = ("Date", formatdate(usegmt=True))  # RFC 9110, 6.6.1
-            head = response_head(response, (date, *headers()), close=close)
+            extra = [("Date", formatdate(usegmt=True)), *headers()]  # RFC 9110, 6.6.1
+            if request is not None and request.asks_to_keep:
+                extra.append(("Connection", "keep-alive"))
+            head = response_head(response, extra, close=close)
             bodiless = request is not None and request.method == "HEAD"
             yield from self._write([head] if bodiless else [head, *response.body])
             self.served += 1

@@ -39,6 +39,11 @@ class Request:
     headers: dict[str, str]
     keep_alive: bool
 
+    @property
+    def asks_to_keep(self) -> bool:
+        """Whether the client waits to be told that the connection is kept, as of HTTP/1.0."""
+        return "keep-alive" in self.headers.get("connection", "").lower()
+
 
 class RefusedError(Exception):
     """A request that is not served; the connection ends after the response."""
@@ -53,7 +58,8 @@ def head_length(received: bytes | bytearray) -> int:
 
     RefusedError where it is longer than is read.
     """
-    match = _HEAD_END.search(received, 0, MAX_HEAD)
+    begins = len(received) - len(received.lstrip(b"\r\n"))  # RFC 9112, section 2.2
+    match = _HEAD_END.search(received, begins, MAX_HEAD)
     if match:
         return match.end()
     if len(received) >= MAX_HEAD:
@@ -67,7 +73,7 @@ def parse_request(head: bytes) -> Request:
     >>> parse_request(b"GET /metrics?a=b HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n").path
     '/metrics'
     """
-    request_line, *lines = [line.removesuffix(b"\r") for line in head.rstrip(b"\r\n").split(b"\n")]
+    request_line, *lines = [line.removesuffix(b"\r") for line in head.strip(b"\r\n").split(b"\n")]
     match = _REQUEST_LINE.fullmatch(request_line)
     if match is None:
         raise RefusedError(400, "the request line is malformed")

@@ -42,7 +42,6 @@ class Security:
         self._looked_at = time.monotonic()
         if file is not None:
             self._load(file)
-            self._seen = self._look(file)
 
     def context(self) -> ssl.SSLContext | None:
         """What TLS is spoken with on a new connection, None where it is not."""
@@ -81,43 +80,41 @@ class Security:
         if self._file is None or now - self._looked_at < _LOOKED_AT_EVERY:
             return
         self._looked_at = now
-        seen = self._look(self._file)
-        if seen == self._seen:
+        if self._seen == [_mark(name) for name in (self._file, *self._files)]:
             return
         try:
             self._load(self._file)
         except ConfigError as error:
             log.error("the web configuration was not reloaded: %s", error)
             self.reload_success = False
-            self._seen = seen
         else:
             log.info("the web configuration was reloaded")
             self.reload_success = True
-            self._seen = self._look(self._file)
-
-    def _look(self, file: str) -> list[object]:
-        """What tells that a file was changed or replaced."""
-        seen: list[object] = []
-        for name in (file, *self._files):
-            try:
-                status = os.stat(name)
-            except OSError as error:
-                seen.append(error.errno)
-            else:
-                seen.append((status.st_ino, status.st_mtime_ns, status.st_size))
-        return seen
 
     def _load(self, file: str) -> None:
+        # Each is marked before it is read: what changes meanwhile is read again.
+        self._seen = [_mark(file), *self._seen[1:]]
         config = webconfig.load(file)
+        # Also where they are no good: they may be mended while the file stays as it is.
+        self._files = config.tls.files if config.tls is not None else ()
+        self._seen = [self._seen[0], *map(_mark, self._files)]
         context, auth = load_context(file, config), load_auth(file, config)
         self._context = context
-        self._files = config.tls.files if config.tls is not None else ()
         self._allowed_sans = frozenset(config.tls.client_allowed_sans if config.tls else ())
         self._auth = auth
         self._headers = config.headers
         self._rate = (
             RateLimit(config.rate_interval, config.rate_burst) if config.rate_interval else None
         )
+
+
+def _mark(name: str) -> object:
+    """What tells that a file was changed or replaced."""
+    try:
+        status = os.stat(name)
+    except OSError as error:
+        return error.errno
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def load_context(file: str, config: WebConfig) -> ssl.SSLContext | None:

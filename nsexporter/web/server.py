@@ -246,6 +246,10 @@ class Server:
             return self._verifier.submit(authorization, (connection, request), float("inf"))
         if not known:
             return self._deny(connection, at_once=not authorization)
+        return self._serve(connection, request)
+
+    def _serve(self, connection: Connection, request: Request) -> None:
+        """Have a request answered that was let in."""
         plan = self._routes.plan(request)
         if isinstance(plan, Response):
             return self._answer_soon(connection, plan)
@@ -269,7 +273,7 @@ class Server:
             return
         if right:
             connection.stage = "answer"
-            self._ask(connection, request)
+            self._serve(connection, request)  # it has been counted by the rate limit
         else:
             self._deny(connection)
 

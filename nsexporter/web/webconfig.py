@@ -59,6 +59,8 @@ def _name(value: object) -> str:
 
 
 def _headers(value: object) -> dict[str, str]:
+    if value is None:  # the key alone, what was below it is commented out
+        return {}
     if not isinstance(value, dict):
         raise ValueError("this is not a mapping of header names to values")
     for name, text in value.items():
@@ -71,6 +73,8 @@ def _headers(value: object) -> dict[str, str]:
 
 
 def _users(value: object) -> dict[str, str]:
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise ValueError("this is not a mapping of users to bcrypt hashes")
     for name, text in value.items():

@@ -90,6 +90,13 @@ def test_the_head_ends_at_the_first_blank_line() -> None:
     assert http1.head_length(b"GET / HTTP/1.0\r\n") == 0
 
 
+def test_empty_lines_before_a_request_are_passed_over() -> None:
+    sent = b"\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\nGET"
+    assert http1.head_length(sent) == len(sent) - 3
+    assert parse_request(sent[:-3]).path == "/"
+    assert http1.head_length(b"\r\n\r\n") == 0
+
+
 def test_a_head_without_end_is_refused() -> None:
     assert http1.head_length(b"x" * (http1.MAX_HEAD - 1)) == 0
     with pytest.raises(RefusedError) as caught:

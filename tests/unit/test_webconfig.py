@@ -24,6 +24,8 @@ def load(directory: Path, text: str) -> webconfig.WebConfig:
 
 def test_an_empty_file_asks_nothing(tmp_path: Path) -> None:
     assert load(tmp_path, "") == webconfig.WebConfig(None, (), {}, 0, 1)
+    keys = "tls_server_config:\nhttp_server_config: {headers: }\nbasic_auth_users:\nrate_limit:\n"
+    assert load(tmp_path, keys) == webconfig.WebConfig(None, (), {}, 0, 1)
 
 
 def test_every_setting_of_a_file_is_read(tmp_path: Path) -> None:

@@ -186,6 +186,18 @@ def test_requests_beyond_the_rate_are_told_when_to_come_again(pki: Path) -> None
         assert [site.get()[0] for _ in range(3)] == [200, 200, 429]
 
 
+def test_a_request_whose_password_is_checked_counts_once_for_the_rate(pki: Path) -> None:
+    file = web_file(pki, f"{users(a='right')}\nrate_limit: {{interval: 1h, burst: 2}}")
+    ask = b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic YTpyaWdodA==\r\n\r\n"
+    with serving(Limits(), Security(str(file))) as site:
+        client = site.connect()
+        told = []
+        for _ in range(3):
+            client.sendall(ask)
+            told.append(client.recv(65536).split()[1])
+    assert told == [b"200", b"200", b"429"]
+
+
 def test_headers_are_those_of_the_file(pki: Path) -> None:
     policy = "Content-Security-Policy: default-src 'none'"
     text = f"http_server_config: {{headers: {{X-Frame-Options: deny, {policy}}}}}"
@@ -229,6 +241,25 @@ def test_a_new_certificate_and_a_new_password_are_used_without_a_restart(
         certificates.issue(tmp_path, "server", "ca", "DNS:localhost")
         until(lambda: serial() != before)
         assert curl(exporter, tmp_path, "--user", "a:new") == (0, "200 0")
+
+
+def test_a_certificate_that_comes_after_the_file_that_names_it_is_used(pki: Path) -> None:
+    file = web_file(pki, "")
+    with serving(Limits(), Security(str(file))) as site:
+        web_file(pki, "tls_server_config: {cert_file: later.crt, key_file: server.key}")
+        security = site.server._security
+        until(lambda: site.get()[0] == 200 and not security.reload_success)
+        shutil.copy(pki / "server.crt", pki / "later.crt")
+        trusted = ssl.create_default_context(cafile=str(pki / "ca.crt"))
+
+        def encrypted() -> bool:
+            try:
+                return site.get(tls=trusted) == (200, b"a 1\n")
+            except ssl.SSLError:
+                return False
+
+        until(encrypted)
+        assert security.reload_success
 
 
 def test_idle_tls_clients_stall_nobody(pki: Path) -> None:

@@ -42,6 +42,14 @@ def test_every_answer_has_its_date() -> None:
         assert abs(parsedate_to_datetime(told).timestamp() - time.time()) < 60
 
 
+def test_an_http_1_0_client_is_told_that_its_connection_is_kept() -> None:
+    ask = "{} /metrics HTTP/1.0\r\nConnection: {}\r\n\r\n"
+    sent = ask.format("GET", "Keep-Alive") + ask.format("HEAD", "close")
+    with serving() as site:
+        kept, last = rest(site.connect(sent.encode())).split(b"HTTP/1.1 200 OK\r\n")[1:]
+    assert b"\r\nConnection: keep-alive\r\n" in kept and b"\r\nConnection: close\r\n" in last
+
+
 def test_a_request_may_come_byte_by_byte() -> None:
     with serving() as site:
         client = site.connect()
