@@ -15,6 +15,7 @@ from nsexporter.commands import check_config, doctor, dump, explain, lsns, metri
 from nsexporter.commands.serve import serve
 from nsexporter.config import Config, ConfigError
 from nsexporter.libc import LIBC
+from nsexporter.views import terminal
 
 log = logging.getLogger("nsexporter")
 
@@ -91,6 +92,7 @@ def _flags(without: Collection[str] = ()) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 well, 1 failed, 2 a setting is wrong, 130 interrupted (Ctrl-C)."""
+    terminal.mend_streams()
     try:
         arguments = parser().parse_args(argv)
         path = getattr(arguments, "config_file", None)
@@ -107,6 +109,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"nsexporter: {error}", file=sys.stderr)
         return 2
+    except terminal.OutputError as error:
+        print(f"nsexporter: standard output: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

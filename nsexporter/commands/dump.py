@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import sys
 from pathlib import Path
 
 from nsexporter.collector import Collector
@@ -13,6 +11,7 @@ from nsexporter.config import Config
 from nsexporter.loop import Loop
 from nsexporter.publication import Publication
 from nsexporter.storage import write_atomically
+from nsexporter.views import terminal
 
 log = logging.getLogger("nsexporter")
 
@@ -43,12 +42,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     )
     output: str = arguments.output
     if output == "-":
-        try:
-            sys.stdout.buffer.writelines(chunks)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            # Whoever read it has seen enough. The interpreter would complain at exit otherwise.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.write_bytes(chunks)
         return 0
     try:
         write_atomically(Path(output), chunks)

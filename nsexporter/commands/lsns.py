@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(config: Config, arguments: argparse.Namespace) -> int:
-    """0 where it was shown."""
+    """0 where it was shown, 1 where not all could be read."""
     collector = Collector(config)
     try:
         snapshot = collector.collect()
@@ -61,7 +61,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
                 f"Not shown are processes whose namespaces may not be read:"
                 f" {snapshot.unread_processes} (nsexporter doctor tells what would mend it)."
             )
-    return 0 if terminal.write(lines) else 1
+    return 0 if terminal.write(lines) and all(collector.health.success.values()) else 1
 
 
 def _row(one: Shared) -> list[Cell | str]:

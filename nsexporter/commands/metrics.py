@@ -10,6 +10,7 @@ import textwrap
 from nsexporter.config import Config
 from nsexporter.reference import Entry, entries
 from nsexporter.views import terminal
+from nsexporter.views.units import printable
 
 HELP = "what every metric means and where it comes from"
 
@@ -33,9 +34,12 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     if arguments.json:
         terminal.write([json.dumps([entry.as_json() for entry in found], indent=2)])
         return 0 if found else 1
+    if not found:
+        print(f"nsexporter: no metric has {printable(' '.join(words))}", file=sys.stderr)
+        return 1
     out = terminal.Terminal.of(sys.stdout)
     terminal.write(line for entry in found for line in _lines(entry, out))
-    return 0 if found else 1
+    return 0
 
 
 def _lines(entry: Entry, out: terminal.Terminal) -> list[str]:

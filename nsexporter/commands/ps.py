@@ -58,14 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _interval(text: str) -> float:
-    seconds = float(text)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
     if not 0.1 <= seconds <= 3600:
         raise argparse.ArgumentTypeError(f"{text} is not from 0.1 to 3600 seconds")
     return seconds
 
 
 def run(config: Config, arguments: argparse.Namespace) -> int:
-    """0; Ctrl-C ends --watch well."""
+    """0, or 1 where not all could be read; Ctrl-C ends --watch well."""
     collector = Collector(config)
     try:
         while True:
@@ -76,7 +79,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
             else:
                 lines = out.table(_COLUMNS, map(_row, found))
             if arguments.watch is None:
-                return 0 if terminal.write(lines) else 1
+                return 0 if terminal.write(lines) and all(collector.health.success.values()) else 1
             if out.height is not None:
                 # The first line and the fullest stay in sight; the cursor takes a line too.
                 lines = [_CLEAR + lines[0], *lines[1 : out.height - 1]]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -118,16 +119,38 @@ def display_width(text: str) -> int:
     )
 
 
+def mend_streams() -> None:
+    """Closed streams are /dev/null; a letter that an encoding has not is shown by its number."""
+    if sys.stdout is None or sys.stderr is None:
+        while os.open(os.devnull, os.O_RDWR) < 2:
+            pass  # nothing that is opened later is to be taken for one of them
+        sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+class OutputError(Exception):
+    """Standard output takes nothing more, and not because its reader has gone."""
+
+
 def write(lines: Iterable[str]) -> bool:
     """Print lines; False where the reader has gone, as `head` does, which is no error."""
+    return _written(lambda: sys.stdout.writelines(f"{line}\n" for line in lines))
+
+
+def write_bytes(chunks: Iterable[bytes]) -> bool:
+    """The same of bytes as they are."""
+    return _written(lambda: sys.stdout.buffer.writelines(chunks))
+
+
+def _written(write: Callable[[], None]) -> bool:
     try:
-        for line in lines:
-            sys.stdout.write(line + "\n")
+        write()
         sys.stdout.flush()
     except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.EIO):  # a pipe, a terminal that was closed
-            raise
         # The interpreter would complain of it at exit otherwise.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno not in (errno.EPIPE, errno.EIO):  # a pipe, a terminal that was closed
+            raise OutputError(error.strerror) from None
         return False
     return True

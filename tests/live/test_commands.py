@@ -29,7 +29,7 @@ CLEAR = b"\x1b[H\x1b[2J"
 def run(*arguments: str, status: int = 0) -> str:
     """What a command prints to a pipe; its exit status is checked."""
     ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
-    assert (ended.returncode, ended.stderr) == (status, "")
+    assert (ended.returncode, said(ended.stderr)) == (status, [])
     return ended.stdout
 
 
@@ -218,11 +218,18 @@ def test_doctor_tells_what_the_host_is_and_its_status_whether_all_is_seen() -> N
         assert re.search(rf"^{'sees' if holds else 'misses'} +{name}$", text, re.MULTILINE)
 
 
+def bare_host(place: Path) -> list[str]:
+    """Flags for a host that has a procfs and nothing else."""
+    for name in ("procfs/1", "sysfs", "rootfs"):
+        (place / name).mkdir(parents=True)
+    (place / "procfs/1/mountinfo").write_text("22 27 0:21 / /proc rw - proc proc rw\n")
+    return [f"--path.{name}={place}/{name}" for name in ("procfs", "sysfs", "rootfs")]
+
+
 def test_doctor_names_what_is_missing_where_there_is_no_memory_controller(tmp_path: Path) -> None:
-    (tmp_path / "proc/1").mkdir(parents=True)
-    (tmp_path / "proc/1/mountinfo").write_text("22 27 0:21 / /proc rw - proc proc rw\n")
-    flags = [f"--path.{name}={tmp_path}/{name}" for name in ("procfs", "sysfs", "rootfs")]
-    ended = subprocess.run([*COMMAND, "doctor", *flags], capture_output=True, text=True)
+    ended = subprocess.run(
+        [*COMMAND, "doctor", *bare_host(tmp_path)], capture_output=True, text=True
+    )
     assert ended.returncode == 1
     assert "misses    memory\n" in ended.stdout and "collector cgroups" in ended.stdout
 
@@ -237,11 +244,25 @@ def test_check_config_tells_right_from_wrong(tmp_path: Path) -> None:
     assert "log.level" in ended.stderr and ended.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["pss"], ["ps", "--watch", "0"], ["--no-such-flag"]])
+@pytest.mark.parametrize(
+    "arguments", [["pss"], ["ps", "--watch", "0"], ["ps", "--watch", "soon"], ["--no-such-flag"]]
+)
 def test_what_is_mistyped_is_told_in_a_line(arguments: list[str]) -> None:
     ended = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("nsexporter: ") and ended.stderr.count("\n") == 1
+    assert "_interval" not in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["ps", "lsns"])
+def test_what_cannot_be_read_is_not_shown_as_nothing_with_status_0(
+    command: str, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [*COMMAND, command, *bare_host(tmp_path)], capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout.count("\n")) == (1, 1)
+    assert "collector cgroups failed" in ended.stderr
 
 
 def test_metrics_explains_one() -> None:
@@ -250,6 +271,39 @@ def test_metrics_explains_one() -> None:
     found = json.loads(run("metrics", "--json", "headroom"))
     assert found[0]["name"] == "nsexporter_cgroup_memory_headroom_bytes"
     assert json.loads(run("metrics", "--json", "no-such-thing", status=1)) == []
+    ended = subprocess.run(
+        [*COMMAND, "metrics", "no-such", "thing"], capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "nsexporter: no metric has no-such thing\n"
+
+
+COMMANDS = ["ps", "lsns", "oom", "doctor", "metrics", "dump", "explain /", "check-config /dev/null"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_is_told_in_a_line(command: str) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [*COMMAND, *command.split()], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 1
+    assert said(ended.stderr) == ["nsexporter: standard output: No space left on device"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_closed_standard_output_is_no_traceback(command: str) -> None:
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *COMMAND, *command.split()]
+    ended = subprocess.run(shell, stderr=subprocess.PIPE, text=True)
+    assert said(ended.stderr) == []
+
+
+def test_an_encoding_without_a_letter_is_no_traceback() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    ended = subprocess.run(
+        [*COMMAND, "explain", "/"], capture_output=True, env=environment, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("command", ["ps", "lsns", "oom", "doctor", "metrics"])

@@ -330,7 +330,6 @@ IMPORTS = {
 OPENING = {"open", "read_bytes", "read_text", "listdir", "scandir", "readlink", "iterdir", "glob"}
 # Modules outside of kernel/ that open files, none of them the kernel's.
 OTHERS = {
-    "commands.dump",  # /dev/null
     "config.yamlfile",
     "containers.containerd",  # through containers.state
     "containers.podman",
