@@ -212,3 +212,9 @@ class Snapshot:
     soft_limit_rounds: tuple[int, int] | None = None  # of the whole host, and their pages
     oom: OomLedger = OomLedger()
     unread_state: frozenset[str] = frozenset()  # sources whose state files may not be read
+
+    @property
+    def host_oom_kills(self) -> int | None:
+        """OOM kills of the host since boot, None before Linux 4.13."""
+        kills = self.vmstat.get(b"oom_kill")
+        return None if kills is None else int(kills)

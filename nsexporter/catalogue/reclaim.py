@@ -13,6 +13,7 @@ from nsexporter.catalogue.rows import (
     stat,
 )
 from nsexporter.families import derived
+from nsexporter.kernel.pressure_level import LEVELS
 
 RECLAIM_METRICS: tuple[Metric, ...] = (
     cgroup(
@@ -34,7 +35,7 @@ RECLAIM_METRICS: tuple[Metric, ...] = (
         "level",
         {
             level: (derive("memory.pressure_level", derived.notifications(index)), None)
-            for index, level in enumerate(("low", "medium", "critical"))
+            for index, level in enumerate(LEVELS)
         },
         since="4.13",
     ),

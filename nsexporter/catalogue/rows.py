@@ -74,18 +74,22 @@ class Metric:
 
 
 def number(name: str) -> Source:
+    """A file with one number."""
     return Source(name, lambda columns: columns.number(name), name)
 
 
 def limit(name: str) -> Source:
+    """A file with a limit; +Inf where there is none."""
     return Source(name, lambda columns: columns.limit(name), name)
 
 
 def stat(key: str) -> Source:
+    """A key of memory.stat."""
     return Source(f"memory.stat {key}", lambda columns: columns.stat(key.encode()))
 
 
 def key(name: str, word: str) -> Source:
+    """A key of any other flat keyed file."""
     return Source(f"{name} {word}", lambda columns: columns.key(name, word.encode()), name)
 
 
@@ -102,6 +106,7 @@ def local_event(word: str) -> Source:
 
 
 def pressure(kind: str) -> Source:
+    """The total of a line, some or full, of memory.pressure."""
     return Source(
         f"memory.pressure {kind} total",
         lambda columns: columns.pressure("memory.pressure", kind.encode()),
@@ -110,6 +115,7 @@ def pressure(kind: str) -> Source:
 
 
 def derive(text: str, column: Callable[[Columns], Column]) -> Source:
+    """What is made of several files, or is not a file's value as it is."""
     return Source(text, column)
 
 

@@ -41,10 +41,10 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     finally:
         collector.close()
     ledger, found = snapshot.oom, killed(snapshot)
-    kills = snapshot.vmstat.get(b"oom_kill")
+    kills = snapshot.host_oom_kills
     if arguments.json:
         shown = {
-            "host_kills": None if kills is None else int(kills),
+            "host_kills": kills,
             "unattributed": ledger.unattributed,
             "sources": dict(ledger.sources),
             "cgroups": [as_json(one) for one in found],
@@ -55,7 +55,7 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
         told = ", ".join(name for name, tells in sorted(ledger.sources.items()) if tells)
         lines.append("")
         lines.append(
-            f"{'-' if kills is None else int(kills)} kills on the host since boot,"
+            f"{'-' if kills is None else kills} kills on the host since boot,"
             f" {'-' if ledger.unattributed is None else ledger.unattributed} of them of nobody"
             f" known; told by {told or 'nothing'}."
         )

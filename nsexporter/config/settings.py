@@ -15,6 +15,7 @@ from nsexporter.config.yamlfile import ConfigError, document, name_of, shown
 
 
 def is_not(value: object, accepted: str) -> ValueError:
+    """The error of a value that is not what is accepted."""
     return ValueError(f"{shown(value)} is not {accepted}")
 
 
@@ -38,6 +39,8 @@ def seconds(value: object) -> float:
 
 
 def duration(least: str) -> Callable[[object], float]:
+    """Parses a duration of at least so much."""
+
     def parse(value: object) -> float:
         parsed = seconds(value)
         if not seconds(least) <= parsed <= _LONGEST:
@@ -48,6 +51,8 @@ def duration(least: str) -> Callable[[object], float]:
 
 
 def accept(accepted: str, holds: Callable[[Any], bool]) -> Callable[[object], Any]:
+    """Takes a value of which `holds` is true as it is; `accepted` says in words which that are."""
+
     def parse(value: object) -> object:
         if not holds(value):
             raise is_not(value, accepted)
@@ -57,15 +62,18 @@ def accept(accepted: str, holds: Callable[[Any], bool]) -> Callable[[object], An
 
 
 def integer(least: int, most: float = math.inf) -> Callable[[object], Any]:
+    """Takes an integer from `least` to `most`."""
     accepted = f"of {least} or more" if most == math.inf else f"from {least} to {most}"
     return accept(f"an integer {accepted}", lambda v: type(v) is int and least <= v <= most)
 
 
 def string(accepted: str, form: str) -> Callable[[object], Any]:
+    """Takes a string that the regular expression `form` matches whole."""
     return accept(accepted, lambda v: isinstance(v, str) and re.fullmatch(form, v) is not None)
 
 
 def one_of(*names: str) -> Callable[[object], Any]:
+    """Takes one of some strings, which are letters only."""
     return string(f"one of {', '.join(names)}", "|".join(names))
 
 
@@ -75,6 +83,7 @@ path = string("a path", r"[^\0\ud800-\udc7f\udd00-\udfff]+")
 
 
 def regex(value: object) -> str:
+    """A regular expression as it is written, if it is one."""
     if not isinstance(value, str):
         raise is_not(value, "a regular expression")
     try:
@@ -90,6 +99,8 @@ def optional(parse: Callable[[object], Any]) -> Callable[[object], Any]:
 
 
 def list_of(item: Callable[[object], str], least: int = 0) -> Callable[[object], tuple[str, ...]]:
+    """Parses a list of at least so many items."""
+
     def parse(value: object) -> tuple[str, ...]:
         if not isinstance(value, list):
             raise is_not(value, "a list")

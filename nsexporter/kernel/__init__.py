@@ -1,1 +1,1 @@
-"""The only code that opens kernel files, and nothing else does."""
+"""The only code that opens kernel files."""

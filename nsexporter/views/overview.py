@@ -131,13 +131,14 @@ class Member:
 
 def members(snapshot: Snapshot) -> list[Member]:
     """Every container with a process whose namespaces were read, by cgroup."""
-    found: dict[str, Member] = {}
-    inodes: defaultdict[str, dict[str, Sequence[int]]] = defaultdict(dict)
+    inodes: defaultdict[Container, dict[str, Sequence[int]]] = defaultdict(dict)
     places = sharing.by_container(snapshot.containers, sharing.members(snapshot))
     for container, ns_type, some in places:
-        inodes[container.cgroup][ns_type] = sorted(some)
-        found[container.cgroup] = Member(container=container, inodes=inodes[container.cgroup])
-    return [found[path] for path in sorted(found)]
+        inodes[container][ns_type] = sorted(some)
+    return [
+        Member(container=container, inodes=inodes[container])
+        for container in sorted(inodes, key=lambda one: one.cgroup)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +183,7 @@ class Status:
     host: Host
     hierarchy: str
     memory_total: int | None  # bytes
-    oom_kills: float | None  # of the host since boot
+    oom_kills: int | None  # of the host since boot
     cgroups: int
     processes: int
     namespaces: int
@@ -199,14 +200,13 @@ class Status:
 def status(columns: Columns, host: Host, *, version: str, telemetry_path: str) -> Status:
     """What the status page shows of a snapshot."""
     snapshot = columns.snapshot
-    kills = snapshot.vmstat.get(b"oom_kill")
     return Status(
         version=version,
         telemetry_path=telemetry_path,
         host=host,
         hierarchy=snapshot.hierarchy,
         memory_total=snapshot.meminfo.get(b"MemTotal"),
-        oom_kills=None if kills is None else int(kills),
+        oom_kills=snapshot.host_oom_kills,
         cgroups=len(snapshot.cgroups),
         processes=len(snapshot.processes),
         namespaces=len(snapshot.namespaces),

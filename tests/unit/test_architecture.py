@@ -206,7 +206,7 @@ IMPORTS = {
     },
     "catalogue.breakdown": {"catalogue.rows", "families.breakdown", "families.labels"},
     "catalogue.limits": {"catalogue.rows", "families.derived", "families.protection"},
-    "catalogue.reclaim": {"catalogue.rows", "families.derived"},
+    "catalogue.reclaim": {"catalogue.rows", "families.derived", "kernel.pressure_level"},
     "catalogue.pids": {"catalogue.rows", "families.derived"},
     "families.cadvisor": {
         "families.columns",
