@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.grafana.stack import PROGRAMS, Stack, stack
-from tests.runtimes import rig
+from tests.runtimes import engines, images, rig
 
 NEEDED = (*PROGRAMS, "dockerd", "docker", "busybox", "ip")
 EAT = "dd if=/dev/zero of=/dev/null bs=256M"
@@ -64,16 +64,16 @@ def played(lab_directory: Path, stack_directory: Path) -> Iterator[Scene]:
     """Docker in a lab, a namespace that is left behind, the stack, and the containers."""
     with contextlib.ExitStack() as ends:
         lab = ends.enter_context(contextlib.closing(rig.Lab(lab_directory)))
-        docker = ends.enter_context(contextlib.closing(rig.Docker(lab)))
+        docker = ends.enter_context(contextlib.closing(engines.Docker(lab)))
         lab.run("ip", "netns", "add", "left-behind")
         # Landlock would hide the lab's root, which is below /proc.
         flags = (f"--path.rootfs={lab.path('')}", "--security.landlock=off")
         running = ends.enter_context(stack(stack_directory, *flags, "--collection.max-age=500ms"))
         docker_run = ("run", "-d", "--network", "none", "--tmpfs", "/data:rw,size=200m")
         made = {
-            name: docker(*docker_run, "--name", name, *more, rig.IMAGE, "sh", "-c", command)
+            name: docker(*docker_run, "--name", name, *more, images.IMAGE, "sh", "-c", command)
             for name, more, command in CONTAINERS
         }
         sidecar = ("run", "-d", "--name", "shop-sidecar", "--network", "container:shop-web")
-        made["shop-sidecar"] = docker(*sidecar, rig.IMAGE, "sleep", "86400")
+        made["shop-sidecar"] = docker(*sidecar, images.IMAGE, "sleep", "86400")
         yield Scene(running, made)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Need
-from tests.runtimes import rig
+from tests.runtimes import engines, rig
 
 
 @pytest.fixture(scope="session")
@@ -25,27 +25,27 @@ def lab(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[rig.La
 
 
 @pytest.fixture(scope="session")
-def docker(need: Need, lab: rig.Lab) -> Iterator[rig.Docker]:
+def docker(need: Need, lab: rig.Lab) -> Iterator[engines.Docker]:
     """A dockerd."""
     there = shutil.which("dockerd") is not None and shutil.which("docker") is not None
     need("runtimes", there, "docker is not installed")
-    with contextlib.closing(rig.Docker(lab)) as made:
+    with contextlib.closing(engines.Docker(lab)) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def podman(need: Need, lab: rig.Lab) -> Iterator[rig.Podman]:
+def podman(need: Need, lab: rig.Lab) -> Iterator[engines.Podman]:
     """Podman with an image."""
     need("runtimes", shutil.which("podman") is not None, "podman is not installed")
-    with contextlib.closing(rig.Podman(lab)) as made:
+    with contextlib.closing(engines.Podman(lab)) as made:
         yield made
 
 
 @pytest.fixture(scope="session")
-def containerd(need: Need, lab: rig.Lab) -> Iterator[rig.Containerd]:
+def containerd(need: Need, lab: rig.Lab) -> Iterator[engines.Containerd]:
     """A containerd."""
     there = shutil.which("containerd") is not None and shutil.which("ctr") is not None
     need("runtimes", there, "containerd is not installed")
     need("runtimes", os.path.isdir("/usr/lib/cni"), "containernetworking-plugins are not installed")
-    with contextlib.closing(rig.Containerd(lab)) as made:
+    with contextlib.closing(engines.Containerd(lab)) as made:
         yield made

@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.runtimes.cri import NODE, POD, Cri, container_config, fields, pod_config
-from tests.runtimes.rig import IMAGE, Containerd, cgroup, own, remove_cgroups
+from tests.runtimes.engines import Containerd
+from tests.runtimes.images import IMAGE
+from tests.runtimes.rig import cgroup, own, remove_cgroups
 
 
 def pid_of(containerd: Containerd, container_id: str, namespace: str = "default") -> int:

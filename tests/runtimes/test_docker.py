@@ -10,7 +10,9 @@ import pytest
 
 from nsexporter.families import labels
 from nsexporter.model import Container
-from tests.runtimes.rig import IMAGE, Docker, cgroup, remove_cgroups
+from tests.runtimes.engines import Docker
+from tests.runtimes.images import IMAGE
+from tests.runtimes.rig import cgroup, remove_cgroups
 from tests.waiting import until
 
 

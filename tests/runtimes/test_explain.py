@@ -12,7 +12,8 @@ from nsexporter.families.columns import Columns
 from nsexporter.views.explanation import Explanation, explain, find
 from tests.conftest import Need
 from tests.live import lab as cgroups
-from tests.runtimes.rig import Docker, cgroup
+from tests.runtimes.engines import Docker
+from tests.runtimes.rig import cgroup
 
 M = 1 << 20
 

@@ -13,7 +13,8 @@ import pytest
 
 from tests.documents import ROOT, command
 from tests.live import lab as cgroups
-from tests.runtimes.rig import Docker, Lab
+from tests.runtimes.engines import Docker
+from tests.runtimes.rig import Lab
 from tests.waiting import until
 
 HOST = (

@@ -13,16 +13,8 @@ import pytest
 
 from tests.conftest import Need
 from tests.live.lab import enter
-from tests.runtimes.rig import (
-    Lab,
-    bundle,
-    cgroup,
-    end,
-    own,
-    remove_cgroups,
-    root_tar,
-    unpack,
-)
+from tests.runtimes.images import bundle, root_tar, unpack
+from tests.runtimes.rig import Lab, cgroup, end, own, remove_cgroups
 from tests.waiting import until
 
 

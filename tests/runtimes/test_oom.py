@@ -11,7 +11,8 @@ import pytest
 
 from tests.live import kills
 from tests.live.exporter import Exporter, running
-from tests.runtimes.rig import IMAGE, Docker
+from tests.runtimes.engines import Docker
+from tests.runtimes.images import IMAGE
 from tests.samples import Samples, of
 
 

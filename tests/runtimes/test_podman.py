@@ -13,7 +13,9 @@ import pytest
 
 from tests.conftest import Need
 from tests.live.lab import enter
-from tests.runtimes.rig import IMAGE, Podman, cgroup, end, own, remove_cgroups, root_tar
+from tests.runtimes.engines import Podman
+from tests.runtimes.images import IMAGE, root_tar
+from tests.runtimes.rig import cgroup, end, own, remove_cgroups
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])

@@ -11,7 +11,9 @@ import pytest
 from nsexporter.model import NS_TYPES
 from tests.live.nslab import info, inode, value
 from tests.runtimes.cri import Cri, container_config, pod_config
-from tests.runtimes.rig import IMAGE, Containerd, Docker, Podman, own, remove_cgroups
+from tests.runtimes.engines import Containerd, Docker, Podman
+from tests.runtimes.images import IMAGE
+from tests.runtimes.rig import own, remove_cgroups
 from tests.samples import Samples
 
 
