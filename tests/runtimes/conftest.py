@@ -6,10 +6,12 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import Need
+from tests.live import lab as cgroups
 from tests.runtimes import engines, rig
 
 
@@ -22,6 +24,14 @@ def lab(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[rig.La
     need("runtimes", not missing, f"{missing} are not installed")
     with contextlib.closing(rig.Lab(tmp_path_factory.mktemp("lab"))) as made:
         yield made
+
+
+@pytest.fixture
+def place(need: Need) -> Iterator[Path]:
+    """A cgroup to run a runtime in that makes none."""
+    with cgroups.own(need, "runtimes") as top:
+        (top / "place").mkdir()
+        yield top / "place"
 
 
 @pytest.fixture(scope="session")

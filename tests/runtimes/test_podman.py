@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Need
-from tests.live.lab import enter
+from tests.live.lab import enter, path_of
 from tests.runtimes.engines import Podman
 from tests.runtimes.images import IMAGE, root_tar
-from tests.runtimes.rig import cgroup, end, own, remove_cgroups
+from tests.runtimes.rig import cgroup, end, own
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])
@@ -85,12 +85,8 @@ def test_a_rename_shows_in_the_next_pass(podman: Podman) -> None:
 
 
 def test_a_container_without_a_cgroup_is_guessed_by_its_processes_and_marked(
-    podman: Podman,
+    podman: Podman, place: Path
 ) -> None:
-    root = next(p for p in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup") if os.path.isdir(p))
-    place = Path(root) / "nsexporter-test-guess"
-    place.mkdir()
-
     try:
         container_id = subprocess.run(
             podman.lab.argv(
@@ -103,7 +99,7 @@ def test_a_container_without_a_cgroup_is_guessed_by_its_processes_and_marked(
             preexec_fn=lambda: enter(place),
         ).stdout.strip()
         found = own(podman.lab.snapshot(), container_id)
-        assert found.path == "/nsexporter-test-guess"
+        assert found.path == path_of(place)
         assert podman.inspect(container_id)["State"]["Pid"] in found.pids
         assert found.container is not None
         assert (found.container.runtime, found.container.name) == ("podman", "nowhere")
@@ -116,7 +112,6 @@ def test_a_container_without_a_cgroup_is_guessed_by_its_processes_and_marked(
         assert [info["guess"] for info in infos] == ["mountinfo"]
     finally:
         podman("rm", "-f", "-t", "0", "nowhere")
-        remove_cgroups("nsexporter-test-guess")
 
 
 def test_the_api_tells_the_same_as_the_files(podman: Podman) -> None:
@@ -141,7 +136,7 @@ def test_the_api_tells_the_same_as_the_files(podman: Podman) -> None:
 
 
 def test_a_users_own_container_is_guessed_and_named_by_the_users_storage(
-    need: Need, podman: Podman
+    need: Need, podman: Podman, place: Path
 ) -> None:
     need("runtimes", shutil.which("newuidmap") is not None, "uidmap is not installed")
     lab = podman.lab
@@ -153,9 +148,6 @@ def test_a_users_own_container_is_guessed_and_named_by_the_users_storage(
         lab.path(directory).mkdir(parents=True)
         os.chown(lab.path(directory), 54321, 54321)
     archive = root_tar(lab.path("/var/lib/jo/box.tar"))
-    root = next(p for p in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup") if os.path.isdir(p))
-    place = Path(root) / "nsexporter-test-rootless"
-    place.mkdir()
 
     def jo(*arguments: str) -> str:
         """What jo's podman prints, run in a cgroup of ours."""
@@ -182,9 +174,9 @@ def test_a_users_own_container_is_guessed_and_named_by_the_users_storage(
         told = json.loads(jo("container", "inspect", "joes"))[0]
         # Podman's pause process of the user is no container's: it holds the user namespace.
         pause = int(lab.path("/run/user/54321/libpod/tmp/pause.pid").read_text())
-        (Path(root) / "cgroup.procs").write_text(str(pause))
+        (place.parents[1] / "cgroup.procs").write_text(str(pause))
         found = own(lab.snapshot(), container_id)
-        assert found.path == "/nsexporter-test-rootless"
+        assert found.path == path_of(place)
         assert told["State"]["Pid"] in found.pids
         assert found.container is not None
         assert (found.container.name, found.container.image) == ("joes", IMAGE)
@@ -192,4 +184,3 @@ def test_a_users_own_container_is_guessed_and_named_by_the_users_storage(
     finally:
         jo("rm", "-f", "-t", "0", "--all")
         jo("system", "migrate")
-        remove_cgroups("nsexporter-test-rootless")
