@@ -18,7 +18,7 @@ from nsexporter.model import Cgroup, Container, OomKill, OomLedger
 from nsexporter.oom import account
 from nsexporter.oom.entry import Entry
 from nsexporter.oom.ledger import Ledger
-from nsexporter.oom.state import StateFile
+from nsexporter.oom.state import Kept, StateFile
 
 log = logging.getLogger("nsexporter.oom")
 
@@ -41,8 +41,7 @@ class Feed:
         self._lock = threading.RLock()
         self._state = StateFile(settings.state_file, procfs.boot_id())
         kept = self._state.load()
-        # The sequence is that of the last record that is in the ledger.
-        self._ledger, self._sequence = kept or (Ledger(), -1)
+        self._ledger, self._sequence, self._until = kept or Kept(Ledger(), -1, 0.0)
         self._told = kept is not None  # what was before the start is told in one line
         self._reports = Reports()
         self._lost = 0
@@ -75,6 +74,8 @@ class Feed:
                 if record.sequence <= self._sequence:
                     continue  # in the ledger already, from the state file
                 self._sequence = record.sequence
+                if record.microseconds / 1e6 <= self._until:
+                    continue  # so is this, from counters and the total
                 if kill is not None:
                     cgroup, sure = self._place(kill, now=caught_up)
                     self._ledger.kill(kill, cgroup, sure=sure, now=time.monotonic())
@@ -159,7 +160,8 @@ class Feed:
         """Keep the state, where it is kept."""
         with self._lock:
             if self._follow:
-                self._state.save(self._ledger, max(0, self._sequence))
+                until = self._until if self.kmsg is not None else time.monotonic()
+                self._state.save(Kept(self._ledger, max(0, self._sequence), until))
 
     def _place(self, kill: OomKill, *, now: bool) -> tuple[str | None, bool]:
         """The cgroup of a kill's victim, and whether that is certain.

@@ -77,7 +77,8 @@ class Ledger:
         if instance != entry.instance:
             if at < entry.read:
                 return 0  # read before its successor was
-            entry.instance, entry.value = instance, 0
+            entry.value = self._move(instance, entry)
+            entry.instance = instance
         entry.gone, entry.read = None, max(entry.read, at)
         rise = value - entry.value
         if rise <= 0:
@@ -91,6 +92,15 @@ class Ledger:
             entry.fresh += 1
         self._confirm(cgroup, entry, at)
         return rise - told
+
+    def _move(self, instance: int, entry: Entry) -> int:
+        """What a cgroup's counter told when it had another path, which v1 can change."""
+        for other in self.entries.values():
+            if other.instance == instance:
+                entry.logged, other.logged = other.logged + entry.logged, []
+                value, other.instance, other.value = other.value, 0, 0
+                return value
+        return 0
 
     def count_below(self, cgroup: str, instance: int, value: int, started: float) -> int:
         """A hierarchical counter, read in the pass that began at `started` (monotonic) before
@@ -211,9 +221,10 @@ class Ledger:
     def _clear(self, started: float, epoch: float) -> None:
         """Forget suspects whose kill was told of otherwise, and those of long ago."""
         for cgroup, one in list(self.suspects.items()):
-            known = self.entries.get(cgroup, Entry()).last.time
+            entry = self.entries.get(cgroup, Entry())
+            known = entry.last.time
             told = known is not None and known > epoch - (started - one.at) - 2 * SETTLED
-            if told or one.at < started - _LATE:
+            if told or entry.fresh or one.at < started - _LATE:
                 del self.suspects[cgroup]
 
     def _place_by_suspects(self, total: int | None, until: float, epoch: float) -> None:

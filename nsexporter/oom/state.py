@@ -7,11 +7,13 @@ import logging
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from nsexporter.model import Container, OomKill
+from nsexporter.model import OomKill
 from nsexporter.oom.entry import Entry
 from nsexporter.oom.hierarchical import HierarchicalCounter
 from nsexporter.oom.ledger import Ledger
@@ -20,7 +22,16 @@ from nsexporter.storage import write_atomically
 
 log = logging.getLogger("nsexporter.oom")
 
-_VERSION = 3
+_VERSION = 4
+
+
+class Kept(NamedTuple):
+    """A ledger, and how far the kernel log is in it: up to the record with that number and, where
+    it was counted without the log, all until a time (monotonic)."""
+
+    ledger: Ledger
+    sequence: int
+    until: float
 
 
 class StateFile:
@@ -33,7 +44,7 @@ class StateFile:
         self._saved = 0.0
         self._seconds = 0.0  # that it took
 
-    def load(self) -> tuple[Ledger, int] | None:
+    def load(self) -> Kept | None:
         """What `save` was given last in this boot; rubbish is told in the log and ignored."""
         if self.path is None:
             return None
@@ -45,13 +56,13 @@ class StateFile:
             log.error("%s is ignored: %s", self.path, error)
             return None
 
-    def save(self, ledger: Ledger, sequence: int) -> None:
+    def save(self, kept: Kept) -> None:
         """Write it, but not so often that it costs much."""
         started = time.monotonic()
         if self.path is None or not self._boot_id or started < self._saved + 20 * self._seconds:
             return
         try:
-            write_atomically(self.path, [dump(ledger, sequence, self._boot_id)])
+            write_atomically(self.path, [dump(kept, self._boot_id)])
         except OSError as error:  # a full or a read-only disk costs the file, not the kills
             if not self._failed:
                 log.error("the state of the OOM ledger cannot be kept: %s", error)
@@ -64,16 +75,15 @@ class StateFile:
         self._seconds = self._saved - started
 
 
-def dump(ledger: Ledger, sequence: int, boot_id: str) -> bytes:
-    """The ledger, and the last record of the kernel log that is in it.
-
-    Times of the monotonic clock are kept as they are: it runs on within a boot.
-    """
+def dump(kept: Kept, boot_id: str) -> bytes:
+    """Times of the monotonic clock are kept as they are: it runs on within a boot."""
+    ledger = kept.ledger
     return json.dumps(
         {
             "version": _VERSION,
             "boot_id": boot_id,
-            "sequence": sequence,
+            "sequence": kept.sequence,
+            "until": kept.until,
             "attributed": ledger.attributed,
             "unattributed": ledger.unattributed,
             "entries": {cgroup: asdict(entry) for cgroup, entry in ledger.entries.items()},
@@ -87,7 +97,7 @@ def dump(ledger: Ledger, sequence: int, boot_id: str) -> bytes:
     ).encode()
 
 
-def load(text: bytes, boot_id: str) -> tuple[Ledger, int] | None:
+def load(text: bytes, boot_id: str) -> Kept | None:
     """What `dump` wrote; None where it was in another boot. ValueError where it is rubbish."""
     try:
         state = json.loads(text)
@@ -98,16 +108,22 @@ def load(text: bytes, boot_id: str) -> tuple[Ledger, int] | None:
         ledger = Ledger()
         ledger.attributed = _count(state["attributed"])
         ledger.unattributed = _count(state["unattributed"])
-        ledger.entries = {cgroup: _entry(one) for cgroup, one in state["entries"].items()}
-        for cgroup, (instance, explained) in state["above"].items():
+        ledger.entries = _typed(state["entries"], dict[str, Entry])
+        for entry in ledger.entries.values():
+            for value in (entry.instance, entry.value, entry.fresh, *entry.kills.values()):
+                _count(value)
+        above = _typed(state["above"], dict[str, tuple[int, int]])
+        for cgroup, (instance, explained) in above.items():
             counter = HierarchicalCounter(_count(instance), _count(explained))
             ledger.hierarchical[cgroup] = counter
-        ledger.unplaced = [Line(float(at), OomKill(**kill)) for at, kill in state["unplaced"]]
-        for cgroup, (at, sure) in state["suspects"].items():
-            ledger.suspects.add(cgroup, float(at), sure=bool(sure))
-        ledger.unnamed = [float(time) for time in state["unnamed"]]
+        unplaced = _typed(state["unplaced"], list[tuple[float, OomKill]])
+        ledger.unplaced = [Line(at, kill) for at, kill in unplaced]
+        suspects = _typed(state["suspects"], dict[str, tuple[float, bool]])
+        for cgroup, (at, sure) in suspects.items():
+            ledger.suspects.add(cgroup, at, sure=sure)
+        ledger.unnamed = _typed(state["unnamed"], list[float])
         ledger.looked = True
-        return ledger, _count(state["sequence"])
+        return Kept(ledger, _count(state["sequence"]), _typed(state["until"], float))
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from None
 
@@ -118,18 +134,25 @@ def _count(value: object) -> int:
     return value
 
 
-def _entry(one: Mapping[str, Any]) -> Entry:
-    entry = Entry(**one)
-    entry.kills = {str(constraint): _count(kills) for constraint, kills in entry.kills.items()}
-    entry.last = OomKill(**one["last"])
-    entry.held = [(float(at), OomKill(**kill)) for at, kill in one["held"]]
-    entry.below = [float(at) for at in entry.below]
-    for value in (entry.instance, entry.value, entry.fresh):
-        _count(value)
-    if one["container"] is not None:
-        pairs = tuple((str(name), str(value)) for name, value in one["container"]["labels"])
-        entry.container = Container(**{**one["container"], "labels": pairs})
-    return entry
+_type_hints = cache(get_type_hints)
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    """What JSON has of a value of that type, made into it again. ValueError for anything else."""
+    kind, of = get_origin(hint) or hint, get_args(hint)
+    if is_dataclass(hint):
+        hints = _type_hints(kind)
+        return kind(**{name: _typed(one, hints[name]) for name, one in value.items()})
+    if kind is UnionType:  # with None
+        return None if value is None else _typed(value, of[0])
+    if kind in (dict, Mapping) and type(value) is dict:
+        return {name: _typed(one, of[1]) for name, one in value.items()}
+    if kind in (list, tuple) and type(value) is list:
+        types = of if kind is tuple and of[-1] is not ... else of[:1] * len(value)
+        return kind(_typed(one, type_) for one, type_ in zip(value, types, strict=True))
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise ValueError(f"{value!r:.80} is not {hint}")
 
 
 def _path(setting: str) -> Path | None:

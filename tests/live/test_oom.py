@@ -12,7 +12,7 @@ import pytest
 
 from tests.live import kills, lab
 from tests.live.exporter import Exporter, running
-from tests.samples import of
+from tests.samples import Samples, of
 from tests.waiting import until
 
 
@@ -30,6 +30,11 @@ def told(exporter: Exporter, top: Path, count: int) -> dict[str, int]:
         exporter, lambda now: sum(kills.by_cgroup(now, below).values()) >= count
     )
     return kills.by_cgroup(samples, below)
+
+
+def counted(samples: Samples) -> int:
+    """All kills of the host that are told of."""
+    return sum(kills.by_cgroup(samples, "/").values()) + kills.unattributed(samples)
 
 
 def test_a_cgroup_killed_and_removed_at_once_is_named_with_its_victim(
@@ -117,6 +122,50 @@ def test_a_restart_neither_loses_a_kill_nor_counts_one_twice(top: Path, tmp_path
     with running(flag) as exporter:
         kills.scrape(exporter)
         assert any(str(state) in line and "is ignored" in line for line in exporter.log)
+
+
+def test_a_kernel_log_that_may_be_read_from_now_on_has_no_new_kills(
+    top: Path, tmp_path: Path
+) -> None:
+    alive = kills.limited(top, "alive")
+    name = lab.path_of(alive)
+    state = str(tmp_path / "oom.json")
+    with running(settings(tmp_path, state_file=state, kmsg="none")) as exporter:
+        kills.scrape(exporter)
+        kills.kill(alive)
+        gone = kills.storm(top, range(2))
+        total = kills.vmstat()
+        samples = kills.wait_for(exporter, lambda now: counted(now) >= total)
+        exporter.process.terminate()
+        exporter.process.wait()
+    before = kills.by_cgroup(samples, "/")
+    kills.kill(alive)
+    with running(settings(tmp_path, state_file=state)) as exporter:
+        assert told(exporter, top, before[name] + 1)[name] == 2
+        time.sleep(2.2)  # two passes
+        samples = kills.scrape(exporter)
+        assert total < counted(samples) <= kills.vmstat()
+        after = kills.by_cgroup(samples, "/")
+        assert {one: after.get(one) for one in gone} == {one: before.get(one) for one in gone}
+
+
+@pytest.mark.skipif(lab.version() == "v2", reason="v2 renames no cgroup")
+def test_a_renamed_cgroup_has_no_new_kill(top: Path, tmp_path: Path) -> None:
+    parent = kills.limited(top, "before")
+    child = parent / "child"
+    child.mkdir()
+    with running(settings(tmp_path)) as exporter:
+        kills.scrape(exporter)
+        kills.kill(parent)
+        kills.kill(child)
+        name = lab.path_of(parent)
+        expected = {name: 1, f"{name}/child": 1}
+        assert told(exporter, top, 2) == expected
+        parent.rename(top / "after")
+        time.sleep(2.2)  # two passes
+        assert told(exporter, top, 2) == expected
+        kills.kill(top / "after")
+        assert told(exporter, top, 3) == {**expected, lab.path_of(top / "after"): 1}
 
 
 def test_a_group_kill_counts_as_the_kernel_counts_it(top: Path, tmp_path: Path) -> None:

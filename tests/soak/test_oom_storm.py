@@ -73,8 +73,11 @@ def test_every_kill_of_a_storm_is_counted_once(
         assert judge(before, after, names, rise) >= least
 
 
-def test_an_exporter_killed_in_the_middle_of_a_storm_goes_on(top: Path, tmp_path: Path) -> None:
-    flag = settings(tmp_path, state_file=str(tmp_path / "oom.json"))
+@pytest.mark.parametrize("kmsg", ["/dev/kmsg", "none"], ids=["kmsg", "no kmsg"])
+def test_an_exporter_killed_in_the_middle_of_a_storm_goes_on(
+    top: Path, tmp_path: Path, kmsg: str
+) -> None:
+    flag = settings(tmp_path, state_file=str(tmp_path / "oom.json"), kmsg=kmsg)
     names: list[str] = []
     with running(flag) as exporter:
         before, counted = kills.scrape(exporter), kills.vmstat()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
-from nsexporter.model import OomKill
+from nsexporter.model import Container, OomKill
 from nsexporter.oom import state
 from nsexporter.oom.ledger import Ledger
 
@@ -234,6 +237,32 @@ def test_a_suspect_whose_kill_was_told_of_does_not_get_that_of_another() -> None
     assert counts(ledger) == ({"/b": {"memcg": 1}}, 1)
 
 
+def test_a_suspect_whose_counter_told_its_kill_does_not_get_that_of_another() -> None:
+    ledger = started()
+    settle(ledger, 2, {"/a"}, 0.9)
+    ledger.count("/b", 5, 1, 1.0)
+    ledger.suspects.add("/b", 1.1, sure=True)  # told twice to be out of memory, and then gone
+    settle(ledger, 3, {"/a"}, 2.5)
+    settle(ledger, 3, {"/a"}, 3.5)
+    assert counts(ledger) == ({"/b": {"unknown": 1}}, 2)
+
+
+def test_a_cgroup_that_was_renamed_has_no_new_kills_for_that() -> None:
+    ledger = started()
+    ledger.count("/a", 5, 1, 1.0)
+    ledger.count("/a/c", 6, 2, 1.0)
+    settle(ledger, 3, {"/a", "/a/c"}, 1.0)
+    ledger.kill(replace(KILL, time=1063.0), "/a", sure=True, now=63.0)  # not in its counter yet
+    assert ledger.count("/z", 5, 2, 63.1) == 0
+    assert ledger.count("/z/c", 6, 3, 63.1) == 1
+    assert ledger.count("/a/c", 6, 3, 63.0) == 0  # listed before the rename
+    settle(ledger, 5, {"/z", "/z/c"}, 63.0)
+    assert counts(ledger) == (
+        {"/a": {"unknown": 1, "memcg": 1}, "/a/c": {"unknown": 2}, "/z/c": {"unknown": 1}},
+        0,
+    )
+
+
 def test_a_line_that_nothing_places_is_of_the_cgroup_that_went_with_it() -> None:
     ledger = started()
     ledger.suspects.add("/b", 1.1, sure=False)
@@ -349,14 +378,49 @@ def test_a_ledger_comes_back_from_its_state_as_it_was() -> None:
     ledger.kill(KILL, None, sure=False, now=1.0)
     ledger.count_below("/c", 5, 2, 1.0)
     ledger.suspects.add("/d", 1.0, sure=True)
-    text = state.dump(ledger, 17, "boot")
+    text = state.dump(state.Kept(ledger, 17, 2.5), "boot")
     loaded = state.load(text, "boot")
     assert loaded is not None
-    restored, sequence = loaded
-    assert sequence == 17
-    assert state.dump(restored, 17, "boot") == text
-    assert restored.entries == ledger.entries
+    assert loaded[1:] == (17, 2.5)
+    assert state.dump(loaded, "boot") == text
+    assert loaded.ledger.entries == ledger.entries
     assert state.load(text, "another boot") is None
+
+
+def test_a_state_with_anything_of_another_type_is_rubbish() -> None:
+    ledger = started(3)
+    ledger.kill(KILL, "/a", sure=True, now=1.0)
+    ledger.entries["/a"].container = Container(
+        container_id="0" * 64, label_id="0", runtime="docker", cgroup="/a", labels=(("x", "y"),)
+    )
+    ledger.kill(KILL, "/b", sure=False, now=1.0)
+    ledger.kill(KILL, None, sure=False, now=1.0)
+    ledger.suspects.add("/d", 1.0, sure=True)
+    text = state.dump(state.Kept(ledger, 17, 2.5), "boot")
+    assert state.load(text, "boot") is not None
+    taken = []
+    for path in paths(json.loads(text)):
+        wrong = json.loads(text)
+        *above, last = path
+        inside = wrong
+        for step in above:
+            inside = inside[step]
+        inside[last] = {"wrong": "\N{SNOWMAN}"}
+        try:
+            if state.load(json.dumps(wrong).encode(), "boot") is not None:
+                taken.append(path)
+        except ValueError:
+            pass
+    assert taken == []
+
+
+def paths(value: Any) -> Iterator[tuple[Any, ...]]:
+    """The way to everything within a document."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for step, inside in pairs:
+        yield (step,)
+        if isinstance(inside, dict | list):
+            yield from ((step, *more) for more in paths(inside))
 
 
 def test_a_line_that_comes_after_its_kill_was_counted_is_nobody_elses() -> None:
