@@ -62,9 +62,14 @@ class Containerd:
                 return replace(told, problem=error)
         return None
 
+    def _own(self, uid: int | None) -> Iterator[_Place]:
+        """Where a user's own containerd has them (containerd-rootless.sh)."""
+        if uid and (home := self._files.home(uid)):
+            yield _Place(f"/run/user/{uid}/containerd", f"{home}/.local/share/containerd")
+
     def _bundles(self, identity: Identity) -> Iterator[tuple[_Place, str, str]]:
         """Where the container's bundle may be; its namespace is known, or one of those there."""
-        for place in PLACES:
+        for place in (*self._own(identity.uid), *PLACES):
             tasks = f"{place.state}/{_TASKS}"
             known = identity.namespace
             for namespace in [known] if known else self._files.names(tasks):
@@ -94,6 +99,7 @@ class Containerd:
             os.close(fd)
         return replace(
             told,
+            name=labels.get("nerdctl/name") or told.name,  # `nerdctl rename` writes it here only
             image=image,
             image_id=(digest or b"").decode(),
             created=_go_time(record.get(b"createdat", b"")),

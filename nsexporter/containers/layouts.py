@@ -249,6 +249,8 @@ LAYOUTS: tuple[Layout, ...] = (
     _layout("/balena/", rf"/balena/(?P<id>{HEX}){END}", "container", "balena"),
     _layout("/k8s.io/", rf"/(?P<namespace>k8s\.io)/(?P<id>{HEX}){END}", "container", "containerd"),
     _layout("/default/", rf"/(?P<namespace>default)/(?P<id>{HEX}){END}", "container", "containerd"),
+    # Podman's pod below a --cgroup-parent: only what is in it tells.
+    _layout("/libpod-", rf"/(?P<podman_pod>{HEX})(?=/libpod-{HEX}{END})", "pod"),
     _layout("/", rf"/(?P<id>{HEX}){END}", "container"),
     _layout("pod", rf"pod(?<=[/-]pod)[^/]+/(?P<id>{_UUID}){END}", "container"),
     # Android (libprocessgroup).

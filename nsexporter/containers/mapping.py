@@ -14,6 +14,7 @@ from nsexporter.model import Container, Identity
 
 _OWN = frozenset({"container", "sandbox"})
 _CRUN = frozenset({"podman", "cri-o"})  # that may run their containers by crun
+_BY_NAME = frozenset({"lxc", "systemd-nspawn", "libvirt-lxc"})  # whose ids are names
 _NOTHING = Metadata()
 
 
@@ -80,6 +81,7 @@ class ContainerMap:
 
         crun puts the processes and the limit into `container` below the scope that podman or
         CRI-O names, runc into the scope itself: the one with the processes is the container's own.
+        A directory that only an id names is a pod where podman's containers below say so.
         """
         known = self._known
         if len(known) > 2 * len(paths) + 1000:
@@ -96,8 +98,13 @@ class ContainerMap:
                 if identity.container_id is None:
                     result[i] = _told(path, identity, told)
         index = {path: i for i, path in enumerate(paths)}
+        podman_pods = {one.podman_pod for one in result if one.podman_pod}
         for i, (path, identity) in enumerate(zip(paths, result, strict=True)):
-            if identity.runtime in _CRUN and identity.kind == "container" and not populated[i]:
+            pod = identity.container_id
+            if pod in podman_pods and identity.runtime is None:
+                kind = "pod" if identity.kind == "container" else "helper"  # conmon's
+                result[i] = replace(identity, kind=kind, container_id=None, podman_pod=pod)
+            elif identity.runtime in _CRUN and identity.kind == "container" and not populated[i]:
                 child = index.get(f"{path}/container")
                 if child is not None and populated[child]:
                     result[child] = replace(result[child], kind="container")
@@ -142,6 +149,7 @@ class ContainerMap:
 
     def _container(self, path: str, identity: Identity, metadata: Metadata) -> Container:
         container_id = identity.container_id or ""
+        by_name = identity.runtime in _BY_NAME
         return Container(
             container_id=container_id,
             label_id=self.label_id(container_id),
@@ -149,7 +157,7 @@ class ContainerMap:
             pod_uid=identity.pod_uid or metadata.pod_uid,
             qos=identity.qos or "",
             cgroup=path,
-            name=metadata.name,
+            name=metadata.name or (by_name and (identity.instance or container_id)) or "",
             pod_name=metadata.pod_name,
             pod_namespace=metadata.pod_namespace,
             image=metadata.image,

@@ -131,7 +131,7 @@ def test_a_container_of_nspawn_in_its_service_is_found(
         assert found.path == cgroup(pid) == f"/nsexporter-test-nspawn/{service.name}"
         assert pid in found.pids
         assert found.container is not None
-        assert found.container.runtime == "systemd-nspawn"
+        assert (found.container.runtime, found.container.name) == ("systemd-nspawn", name)
         assert found.identity.machine == name
     finally:
         end(started)

@@ -15,7 +15,7 @@ from tests.conftest import Need
 from tests.live.lab import enter, path_of
 from tests.runtimes.engines import Podman
 from tests.runtimes.images import IMAGE, root_tar
-from tests.runtimes.rig import cgroup, end, own
+from tests.runtimes.rig import cgroup, end, own, remove_cgroups
 
 
 @pytest.mark.parametrize("runtime", ["crun", "runc"])
@@ -64,6 +64,25 @@ def test_a_pods_containers_and_its_cgroup_have_its_name(podman: Podman) -> None:
         assert all(path.startswith(above.path) for path in everywhere)
     finally:
         podman("pod", "rm", "-f", "-t", "0", "shop")
+
+
+def test_a_pod_below_a_parent_of_its_own_is_no_container(podman: Podman) -> None:
+    parent = "/nsexporter-test-podman"
+    podman("pod", "create", "--name", "yard", "--network", "none", "--cgroup-parent", parent)
+    try:
+        member = podman.sleep("--pod", "yard", "--name", "yard-web")
+        pod = json.loads(podman("pod", "inspect", "yard"))
+        seen = podman.lab.snapshot()
+        below = {one.path: one for one in seen.cgroups if one.path.startswith(f"{parent}/")}
+        found = own(seen, member)
+        assert found.path in below
+        assert below[pod["CgroupPath"]].identity.kind == "pod"
+        assert below[pod["CgroupPath"]].pod_name == "yard"
+        containers = {one.container.container_id for one in below.values() if one.container}
+        assert containers == {member, pod["InfraContainerID"]}
+    finally:
+        podman("pod", "rm", "-f", "-t", "0", "yard")
+        remove_cgroups("nsexporter-test-podman")
 
 
 def test_a_rename_shows_in_the_next_pass(podman: Podman) -> None:

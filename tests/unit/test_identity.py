@@ -210,6 +210,8 @@ LAYOUT_ROWS: list[tuple[str, Identity]] = [
     (f"/libpod_parent/libpod-{H}", container(H, "podman")),
     (f"/libpod_parent/{H}", Identity(kind="pod", podman_pod=H)),
     (f"/libpod_parent/{H}/conmon", Identity(kind="helper", podman_pod=H)),
+    (f"/own/{H}/libpod-{H2}", container(H2, "podman", podman_pod=H)),
+    (f"/own/{H}/libpod-{H2}/init.scope", child(H2, "podman", podman_pod=H)),
     (f"/libpod_parent/{H}/libpod-{H2}", container(H2, "podman", podman_pod=H)),
     (f"/system.slice/nerdctl-{H}.scope", container(H, "containerd", unit=f"nerdctl-{H}.scope")),
     (f"/k8s.io/{H}", container(H, "containerd", namespace="k8s.io")),

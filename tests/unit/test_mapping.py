@@ -40,6 +40,33 @@ def test_the_one_of_crun_with_the_processes_is_the_container(scope: str, tmp_pat
     assert runc == ["container", "container-child", "container-child"]
 
 
+def test_a_pod_of_podman_below_a_parent_of_its_own_is_no_container(tmp_path: Path) -> None:
+    pod = f"/parent/{'ab' * 32}"
+    paths = [pod, f"{pod}/conmon", f"{pod}/libpod-{H}", f"/parent/{'cd' * 32}"]
+    found = mapped(tmp_path).identities(paths, [False, True, True, True])
+    assert [one.kind for one in found] == ["pod", "helper", "container", "container"]
+    assert [one.container_id for one in found] == [None, None, H, "cd" * 32]
+    assert [one.podman_pod for one in found] == ["ab" * 32, "ab" * 32, "ab" * 32, None]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/lxc.payload.my box", "my box"),
+        ("/lxc.payload.user-1000_web", "web"),
+        (r"/machine.slice/systemd-nspawn@my\x2dbox.service", "my-box"),
+        (f"/docker/{H}", ""),
+    ],
+)
+def test_a_runtime_whose_ids_are_names_needs_no_state_to_tell_them(
+    path: str, name: str, tmp_path: Path
+) -> None:
+    containers = mapped(tmp_path)
+    (found,) = containers.containers([path], containers.identities([path], [True]))
+    assert found is not None
+    assert found.name == name
+
+
 def test_what_a_state_names_is_the_container_and_what_lies_below_its_child(tmp_path: Path) -> None:
     write(tmp_path, "/run/crun/box/status", {"cgroup-path": "/own/place"})
     paths = ["/own", "/own/place", "/own/place/init.scope", "/own/placebo"]

@@ -112,6 +112,21 @@ def test_nerdctl_names_its_containers_and_ctr_calls_them_by_id(tmp_path: Path) -
     assert told(tmp_path, "containerd", "box", namespace="other") is None
 
 
+def test_a_renamed_container_of_a_users_own_nerdctl_has_its_new_name(tmp_path: Path) -> None:
+    write(tmp_path, "/etc/passwd", "jo:x:1000:1000:Jo:/home/jo:/bin/sh\n")
+    annotations = {"nerdctl/name": "early"}
+    bundle(tmp_path, annotations, state="/run/user/1000/containerd", namespace="default")
+    record = {b"image": b"box:1", b"labels": {b"nerdctl/name": b"late"}}
+    database = tmp_path / "home/jo/.local/share/containerd/io.containerd.metadata.v1.bolt/meta.db"
+    database.parent.mkdir(parents=True)
+    tree: Tree = {b"v1": {b"default": {b"containers": {H.encode(): record}}}}
+    database.write_bytes(bolt(tree))
+    found = told(tmp_path, "containerd", uid=1000)
+    assert found is not None
+    assert (found.name, found.image) == ("late", "box:1")
+    assert told(tmp_path, "containerd", uid=1001) is None
+
+
 def test_the_database_adds_image_creation_and_the_pods_labels(tmp_path: Path) -> None:
     bundle(tmp_path, CRI | {"io.kubernetes.cri.image-name": ""})
     created = b"\1" + (1_795_467_307 + 62_135_596_800).to_bytes(8, "big") + bytes(4) + b"\xff\xff"
