@@ -24,6 +24,9 @@ from nsexporter.web.http1 import (
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _PART = 1 << 16  # bytes given to the kernel at once, or more where a chunk is larger
 _TURN = 1 << 20  # bytes sent before the other connections have their turn
+# Who goes first when there are too many: who has asked nothing yet, then who was served before,
+# then who reads slowly. Nobody goes whose answer is in the making.
+_EXPENDABLE = {"handshake": 0, "head": 0, "linger": 0, "verify": 0, "idle": 1, "write": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,9 @@ Conversation = Generator[Wait, Response | None, None]
 class Connection:
     """A client's socket and the conversation on it, driven by the server's loop.
 
-    `stage` says what is waited for: handshake, head, idle, answer, write or linger; `since` when
-    that began or last went on, `deadline` when the client has had its time (monotonic seconds).
+    `stage` says what is waited for: handshake, head, idle, verify, answer, write or linger;
+    `since` when that began or last went on, `deadline` when the client has had its time (monotonic
+    seconds).
     """
 
     def __init__(self, client: socket.socket, peer: str, limits: Limits) -> None:
@@ -194,3 +198,12 @@ def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
             small, size = [], 0
     if small:
         yield b"".join(small)
+
+
+def least_missed(connections: Iterable[Connection]) -> Connection | None:
+    """The one to end when there are too many; None where all are being answered."""
+    return min(
+        (one for one in connections if one.stage in _EXPENDABLE),
+        key=lambda one: (max(_EXPENDABLE[one.stage], one.served > 0), one.since),
+        default=None,
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import os
@@ -13,29 +12,23 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from types import TracebackType
 
-from nsexporter.libc import LIBC
-from nsexporter.web.address import shown
-from nsexporter.web.connection import Connection, Conversation, Limits
+from nsexporter import libc
+from nsexporter.web.connection import Connection, Conversation, Limits, least_missed
 from nsexporter.web.http1 import Request, Response
+from nsexporter.web.listeners import Listeners
 from nsexporter.web.routes import Job, Routes, scrape_budget
 from nsexporter.web.security import UNAUTHORIZED, Security
+from nsexporter.web.verifier import Verifier
 from nsexporter.web.workers import Workers
 
 log = logging.getLogger(__name__)
 
 _WORKERS = 4
 _ACCEPTED_AT_ONCE = 64
-_VERIFIED_AT_ONCE = 16  # passwords that wait to be checked; further ones are denied
-_VERIFIED_FOR_ONE = 2  # of them for one address: guessing does not keep the others out
 _CROWD = 64  # connections whose memory is worth giving back
-_DENIED_AFTER = 1.0  # seconds until a wrong password is told to be wrong
 # Of these the process or the host has no more to give: clients who do nothing have to go.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-# Who goes first when there are too many: who has asked nothing yet, then who was served before,
-# then who reads slowly. Nobody goes whose answer is in the making.
-_EXPENDABLE = {"handshake": 0, "head": 0, "linger": 0, "verify": 0, "idle": 1, "write": 2}
 
 
 class Server:
@@ -49,25 +42,21 @@ class Server:
         limits: Limits,
     ) -> None:
         self._routes = routes
-        self._listeners = list(listeners)
         self._security = security
         self._limits = limits
-        self.addresses = tuple(shown(listener) for listener in listeners)
         self.responses: Counter[int] = Counter()  # by status
         # Connections that we ended before they were answered, by reason; every reason from the
         # start, since a counter born at 1 has no increase.
         self.dropped: Counter[str] = Counter({"slow": 0, "crowded out": 0})
         self._connections: dict[Connection, Conversation] = {}
         self._calls: deque[Callable[[], None]] = deque()  # what workers want done by the loop
-        self._delayed: deque[tuple[float, Connection]] = deque()
         self._workers: Workers[Job, Connection] = Workers(_WORKERS, self._work)
-        self._verifier: Workers[str, tuple[Connection, Request]] = Workers(1, self._verify)
-        self._verified_for: Counter[str] = Counter()  # by address, how many wait
+        self._verifier = Verifier(security.verify, self._verified_soon)
         self._selector = selectors.DefaultSelector()
+        self._listeners = Listeners(listeners, self._selector)
         # Never closed: a worker that ends late still writes to it.
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._sweep_at = float("inf")
-        self._accepting = True
         self._most = 0  # connections since memory was given back
         self._ends_at: float | None = None
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
@@ -76,9 +65,7 @@ class Server:
     def start(self) -> None:
         """Serve, in threads."""
         self._selector.register(self._wakeup, selectors.EVENT_READ)
-        for listener in self._listeners:
-            listener.setblocking(False)
-            self._selector.register(listener, selectors.EVENT_READ, listener)
+        self._listeners.accept()
         self._workers.start()
         self._verifier.start()
         self._thread.start()
@@ -93,19 +80,18 @@ class Server:
         self._wake()
         if self._thread.ident is not None:
             self._thread.join()
-        for listener in self._listeners:
-            path = listener.getsockname() if listener.family == socket.AF_UNIX else None
-            listener.close()
-            if path:
-                with contextlib.suppress(OSError):
-                    os.unlink(path)
-        self._listeners.clear()
+        self._listeners.close()
 
     def responds(self, timeout: float) -> bool:
         """Whether the thread of all clients still goes round, for the watchdog."""
         self._turned.clear()
         self._wake()
         return self._turned.wait(timeout)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens."""
+        return self._listeners.addresses
 
     @property
     def connections(self) -> int:
@@ -115,12 +101,7 @@ class Server:
     def __enter__(self) -> Server:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _wake(self) -> None:
@@ -176,31 +157,24 @@ class Server:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         peer = str(address[0]) if isinstance(address, tuple) else "unix"
         connection = Connection(client, peer, self._limits)
-        security = self._security
         self._connections[connection] = connection.converse(
-            security.context(), security.check_certificate, security.headers
+            self._security.context(), self._security.check_certificate, self._security.headers
         )
         self._most = max(self._most, len(self._connections))
         self._go_on(connection, None)
 
     def _make_room(self) -> bool:
         """End the connection that is missed least; False where all are being answered."""
-        expendable = [one for one in self._connections if one.stage in _EXPENDABLE]
-        if not expendable:
+        least = least_missed(self._connections)
+        if least is None:
             return False
-        least = min(
-            expendable, key=lambda one: (max(_EXPENDABLE[one.stage], one.served > 0), one.since)
-        )
         self.dropped["crowded out"] += 1
         self._drop(least)
         return True
 
     def _pause(self) -> None:
         """Accept nothing until the next sweep."""
-        if self._accepting:
-            self._accepting = False
-            for listener in self._listeners:
-                self._selector.unregister(listener)
+        self._listeners.pause()
         self._sweep_at = min(self._sweep_at, time.monotonic() + 0.1)
 
     def _go_on(self, connection: Connection, response: Response | None) -> None:
@@ -236,17 +210,14 @@ class Server:
             return self._answer_soon(connection, refusal)
         authorization = request.headers.get("authorization", "")
         known = self._security.knows(authorization)
-        if (
-            known is None
-            and len(self._verifier) < _VERIFIED_AT_ONCE
-            and self._verified_for[connection.peer] < _VERIFIED_FOR_ONE
-        ):
+        if known:
+            return self._serve(connection, request)
+        if known is None and self._verifier.submit(authorization, connection, request):
             connection.stage = "verify"
-            self._verified_for[connection.peer] += 1
-            return self._verifier.submit(authorization, (connection, request), float("inf"))
-        if not known:
-            return self._deny(connection, at_once=not authorization)
-        return self._serve(connection, request)
+            return None
+        if not authorization:
+            return self._answer_soon(connection, UNAUTHORIZED)
+        return self._deny(connection)
 
     def _serve(self, connection: Connection, request: Request) -> None:
         """Have a request answered that was let in."""
@@ -256,19 +227,13 @@ class Server:
         budget = scrape_budget(request.headers.get("x-prometheus-scrape-timeout-seconds"))
         return self._workers.submit(plan, connection, time.monotonic() + budget)
 
-    def _verify(
-        self, authorization: str, asking: list[tuple[Connection, Request]], deadline: float
-    ) -> None:
-        """In the verifier: whether the password is right; takes a while by design."""
-        right = self._security.verify(authorization)
-        for connection, request in asking:
-            self._calls.append(partial(self._verified, connection, request, right))
+    def _verified_soon(self, connection: Connection, request: Request, right: bool) -> None:
+        """Have the loop go on with a request; from the verifier's thread."""
+        self._calls.append(partial(self._verified, connection, request, right))
         self._wake()
 
     def _verified(self, connection: Connection, request: Request, right: bool) -> None:
-        self._verified_for[connection.peer] -= 1
-        if not self._verified_for[connection.peer]:
-            del self._verified_for[connection.peer]
+        self._verifier.done(connection)
         if connection not in self._connections:
             return
         if right:
@@ -277,14 +242,11 @@ class Server:
         else:
             self._deny(connection)
 
-    def _deny(self, connection: Connection, *, at_once: bool = False) -> None:
-        """401; late for who guesses passwords, who has to make room meanwhile."""
-        if at_once:
-            return self._answer_soon(connection, UNAUTHORIZED)
+    def _deny(self, connection: Connection) -> None:
+        """401 in a while, for who guesses passwords, and has to make room meanwhile."""
         connection.stage = "verify"
-        self._delayed.append((time.monotonic() + _DENIED_AFTER, connection))
-        self._sweep_at = min(self._sweep_at, self._delayed[0][0])
-        return None
+        self._verifier.deny(connection)
+        self._sweep_at = min(self._sweep_at, self._verifier.next_due)
 
     def _work(self, job: Job, connections: list[Connection], deadline: float) -> None:
         """In a worker: one answer for all who asked the same."""
@@ -312,26 +274,23 @@ class Server:
     def _sweep(self) -> None:
         """End what has had its time, deny who has waited for it, accept again."""
         now = time.monotonic()
-        while self._delayed and self._delayed[0][0] <= now:
-            self._answer(self._delayed.popleft()[1], UNAUTHORIZED)
+        for connection in self._verifier.denied(now):
+            self._answer(connection, UNAUTHORIZED)
         for connection in [one for one in self._connections if one.deadline <= now]:
             if connection.stage not in ("idle", "linger"):
                 self.dropped["slow"] += 1
             self._drop(connection)
-        if not self._accepting and self._ends_at is None:
-            self._accepting = True
-            for listener in self._listeners:
-                self._selector.register(listener, selectors.EVENT_READ, listener)
+        if self._ends_at is None:
+            self._listeners.accept()
         self._trim()
         deadlines = [one.deadline for one in self._connections]
-        self._sweep_at = min(deadlines + [when for when, _ in self._delayed], default=float("inf"))
+        self._sweep_at = min([self._verifier.next_due, *deadlines])
 
     def _trim(self) -> None:
         """Give memory back that a crowd took: the C library keeps it among what is in use."""
         if self._most >= _CROWD and len(self._connections) < self._most / 4:
             self._most = len(self._connections)
-            if hasattr(LIBC, "malloc_trim"):  # glibc
-                LIBC.malloc_trim(0)
+            libc.trim()
 
     def _drop(self, connection: Connection) -> None:
         conversation = self._connections.pop(connection, None)

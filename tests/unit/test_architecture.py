@@ -311,9 +311,12 @@ IMPORTS = {
     "web.tls": set(),
     "web.webconfig": {"config.settings", "web.tls"},
     "web.security": {"web.auth", "web.http1", "web.tls", "web.webconfig", "config.yamlfile"},
+    "web.listeners": {"web.address"},
+    "web.verifier": {"web.connection", "web.http1", "web.workers"},
     "web.server": {
         "libc",
-        "web.address",
+        "web.listeners",
+        "web.verifier",
         "web.connection",
         "web.http1",
         "web.routes",
