@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -11,9 +12,10 @@ import sys
 import textwrap
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from nsexporter import __version__, capability
+from nsexporter.capability import Capability
 from nsexporter.collector import Collector
 from nsexporter.config import Config
 from nsexporter.kernel.host import capabilities, machine
@@ -31,37 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, arguments: argparse.Namespace) -> int:
     """0 where all can be seen, 1 where something cannot."""
-    collector = Collector(config)
-    try:
+    with contextlib.closing(Collector(config)) as collector:
         snapshot = collector.collect()
-        hierarchies = collector.hierarchies
-        held = capabilities(collector.reader)
-    finally:
-        collector.close()
-    facts = {
-        "host": ", ".join(
-            filter(
-                None,
-                (
-                    collector.host.name,
-                    f"Linux {collector.host.kernel} {collector.host.machine}",
-                    collector.host.distribution,
-                    *_machine(config.path.procfs),
-                ),
-            )
-        ),
-        "exporter": f"nsexporter {__version__}, Python {platform.python_version()},"
-        f" user {_user()}, {' '.join(held) or 'no capability'}",
-        "cgroups": "no hierarchy is mounted"
-        if hierarchies is None
-        else f"{hierarchies.mode}: memory on {snapshot.hierarchy} at {hierarchies.memory},"
-        f" pids at {hierarchies.pids}, cgroup2 at {hierarchies.unified}",
-        "seen": _seen(snapshot),
-    }
+        facts = _facts(config, collector, snapshot)
     checks = capability.told(snapshot)
     errors = {f"{name} {errno}": n for (name, errno), n in sorted(collector.reader.errors.items())}
     failed = sorted(name for name, well in collector.health.success.items() if not well)
-    sound = all(holds for _, holds in checks) and not failed and not errors
     if arguments.json:
         shown = {
             **facts,
@@ -70,7 +47,35 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
             "read_errors": errors,
         }
         terminal.write([json.dumps(shown, indent=2)])
-        return 0 if sound else 1
+    else:
+        terminal.write(_lines(facts, checks, failed, errors))
+    return 0 if all(holds for _, holds in checks) and not failed and not errors else 1
+
+
+def _facts(config: Config, collector: Collector, snapshot: Snapshot) -> dict[str, str]:
+    """What the host is, who looks, and what is seen."""
+    host, hierarchies = collector.host, collector.hierarchies
+    held = " ".join(capabilities(collector.reader)) or "no capability"
+    kernel = f"Linux {host.kernel} {host.machine}"
+    words = (host.name, kernel, host.distribution, *_machine(config.path.procfs))
+    return {
+        "host": ", ".join(filter(None, words)),
+        "exporter": f"nsexporter {__version__}, Python {platform.python_version()},"
+        f" user {_user()}, {held}",
+        "cgroups": "no hierarchy is mounted"
+        if hierarchies is None
+        else f"{hierarchies.mode}: memory on {snapshot.hierarchy} at {hierarchies.memory},"
+        f" pids at {hierarchies.pids}, cgroup2 at {hierarchies.unified}",
+        "seen": _seen(snapshot),
+    }
+
+
+def _lines(
+    facts: Mapping[str, str],
+    checks: Sequence[tuple[Capability, bool]],
+    failed: Sequence[str],
+    errors: Mapping[str, int],
+) -> list[str]:
     out = terminal.Terminal.of(sys.stdout)
     width = min(out.width or 100, 100)
     lines = [line for name, text in facts.items() for line in _wrapped(name, text, width, out)]
@@ -82,12 +87,9 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
             lines.append(f"{out.paint('misses', terminal.RED)}    {one.name}")
             lines += _wrapped("", one.meaning, width, out)
             lines += _wrapped("", f"To mend it: {one.mend}.", width, out)
-    lines += [f"{out.paint('failed', terminal.RED)}    collector {name}" for name in failed]
-    lines += [
-        f"{out.paint('failed', terminal.RED)}    {n} reads: {name}" for name, n in errors.items()
-    ]
-    terminal.write(lines)
-    return 0 if sound else 1
+    what = [f"collector {name}" for name in failed]
+    what += [f"{n} reads: {name}" for name, n in errors.items()]
+    return lines + [f"{out.paint('failed', terminal.RED)}    {one}" for one in what]
 
 
 def _wrapped(name: str, text: str, width: int, out: terminal.Terminal) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 from pathlib import Path
 
@@ -31,10 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, arguments: argparse.Namespace) -> int:
     """0 where it was written, 1 where the pass or the writing failed."""
-    collector = Collector(config)
-    loop = Loop(collector)
-    published = loop.once()
-    collector.close()
+    with contextlib.closing(Collector(config)) as collector:
+        loop = Loop(collector)
+        published = loop.once()
     if published is None:
         return 1
     chunks = Publication(loop, collector, config).chunks(

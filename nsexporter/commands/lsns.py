@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 
@@ -41,11 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, arguments: argparse.Namespace) -> int:
     """0 where it was shown, 1 where not all could be read."""
-    collector = Collector(config)
-    try:
+    with contextlib.closing(Collector(config)) as collector:
         snapshot = collector.collect()
-    finally:
-        collector.close()
     found = [
         one
         for one in namespaces(snapshot)

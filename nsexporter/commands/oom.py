@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from datetime import datetime
@@ -35,11 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(config: Config, arguments: argparse.Namespace) -> int:
     """0 where something tells of kills here, 1 where nothing does."""
-    collector = Collector(config)
-    try:
+    with contextlib.closing(Collector(config)) as collector:
         snapshot = collector.collect()
-    finally:
-        collector.close()
     ledger, found = snapshot.oom, killed(snapshot)
     kills = snapshot.host_oom_kills
     if arguments.json:

@@ -53,17 +53,8 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
     except OSError as error:
         log.error("cannot listen: %s", error)
         return 1
-    if config.security.landlock != "off":
-        try:
-            sandbox.enter(_writable(config, feed))
-        except OSError as error:
-            log.log(
-                logging.ERROR if config.security.landlock == "on" else logging.INFO,
-                "not confined by Landlock: %s",
-                error,
-            )
-            if config.security.landlock == "on":
-                return 1
+    if not _confine(sandbox, config, feed):
+        return 1
     lines = logs.Lines()  # its thread is confined like all that follow
     logs.configure(config.log.level, config.log.format, lines)
     collector = Collector(config, feed, sandbox.ptracing)
@@ -78,22 +69,36 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
     watcher = Watcher(feed, loop.look, lambda: _hierarchies(config))
     publication.served = lambda: _values(server, security, sandbox, lines)
     with server:
-        where = ", ".join(server.addresses)
-        log.info("nsexporter %s listens on %s", __version__, where)
+        where = f"listens on {', '.join(server.addresses)}"
+        log.info("nsexporter %s %s", __version__, where)
         loop.start()
         watcher.start()
         server.start()
-        notify.ready(f"listens on {where}")
+        notify.ready(where)
         while (sent := _signal(notify, server, loop)) == signal.SIGHUP:
             notify.reloading()
             reload(publication, loop, path, overrides, lines)
-            notify.ready(f"listens on {where}")
+            notify.ready(where)
         notify.stopping()
         log.info("ends on %s", signal.Signals(sent).name)
         watcher.stop()
         loop.stop(timeout=0.3)
         feed.close()
         return 0
+
+
+def _confine(sandbox: Sandbox, config: Config, feed: Feed) -> bool:
+    """Enter the sandbox; False where it has to be and cannot."""
+    if config.security.landlock == "off":
+        return True
+    needed = config.security.landlock == "on"
+    try:
+        sandbox.enter(_writable(config, feed))
+    except OSError as error:
+        level = logging.ERROR if needed else logging.INFO
+        log.log(level, "not confined by Landlock: %s", error)
+        return not needed
+    return True
 
 
 def _signal(notify: Notify, server: Server, loop: Loop) -> int:
