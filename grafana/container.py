@@ -343,7 +343,7 @@ def container() -> Json:
                     ),
                 ],
                 {"ns_type": "Type", "ns_inode": "Inode"},
-                size=(12, 9),
+                size=(12, 10),
                 sort="Type",
                 descending=False,
                 widths={"ns_type": 100, "ns_inode": 130},
@@ -360,7 +360,7 @@ def container() -> Json:
                     )
                 ],
                 {"instance": "Host", "name": "Container", "ns_type": "Shared type"},
-                size=(12, 9),
+                size=(12, 10),
                 sort="Container",
                 descending=False,
                 empty="shares with none",

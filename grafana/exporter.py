@@ -201,6 +201,7 @@ def exporter() -> Json:
                 "count(nsexporter_collector_success == 0)",
                 "short",
                 steps=KILLS,
+                graph=False,
                 size=(6, 4),
                 empty="0",
             ),

@@ -51,6 +51,7 @@ def fleet() -> Json:
                 "count(up == 0)",
                 "short",
                 steps=KILLS,
+                graph=False,
                 empty="0",
             ),
             stat(
@@ -115,12 +116,14 @@ def fleet() -> Json:
                         ref="headroom",
                         column="Least headroom",
                         unit="bytes",
+                        width=130,
                     ),
                     Query(
                         expr=f"{PER_HOST} (instance:nsexporter_containers:count)",
                         ref="containers",
                         column="Containers",
                         unit="none",
+                        width=110,
                     ),
                     Query(
                         expr=f"{PER_HOST} (increase({kills}[$__range]))",
@@ -129,13 +132,14 @@ def fleet() -> Json:
                         unit="none",
                         decimals=0,
                         steps=KILLS,
+                        width=80,
                     ),
                     Query(
                         expr=f"{PER_HOST} (nsexporter_oom_last_kill_timestamp_seconds) * 1000",
                         ref="last",
                         column="Last kill",
                         unit="dateTimeFromNow",
-                        width=130,
+                        width=150,
                     ),
                     Query(
                         expr=f"{PER_HOST} (time() - nsexporter_last_pass_timestamp_seconds)",
@@ -143,12 +147,14 @@ def fleet() -> Json:
                         column="Age of the pass",
                         unit="s",
                         steps=AGE,
+                        width=130,
                     ),
                     Query(
                         expr=f"{PER_HOST} (instance:nsexporter_capabilities_missing:count)",
                         ref="blind",
                         column="Cannot see",
                         unit="none",
+                        width=100,
                     ),
                     Query(
                         expr="max by (job, instance, version) (nsexporter_build_info)",
@@ -159,6 +165,7 @@ def fleet() -> Json:
                 {"instance": "Host", "job": "Job", "version": "Version"},
                 size=(24, 10),
                 sort="Worst of its limit",
+                widths={"version": 90},
                 links={"instance": TO_HOST},
                 empty="",
             ),
@@ -168,7 +175,9 @@ def fleet() -> Json:
                 "Kills between two points, one bar for each.",
                 [
                     Query(
-                        expr=f"sum by (instance) ({kills} - {kills} offset $__interval > 0)",
+                        expr=f"sum by (instance) ({kills} - {kills} offset $__interval > 0"
+                        f" or 0 * {kills} and on (job, instance)"
+                        f" increase({kills}[$__range] @ end()) > 0)",
                         legend="{{instance}}",
                     )
                 ],

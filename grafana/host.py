@@ -38,7 +38,15 @@ TO_CONTAINER: Json = {
 
 def column(ref: str, title: str, unit: str, expr: str, width: int = 110) -> Query:
     """A column of the table of containers."""
-    return Query(expr=by_name(expr, "container_id"), ref=ref, column=title, unit=unit, width=width)
+    running = by_name(of_running(expr), "container_id")
+    return Query(expr=running, ref=ref, column=title, unit=unit, width=width)
+
+
+def of_running(expr: str) -> str:
+    """Of containers that run: sandboxes and what is gone left out."""
+    return (
+        f'({expr}) and on (job, instance, container_id) nsexporter_cgroup_info{{kind="container"}}'
+    )
 
 
 def top(count: int, expr: str) -> str:
@@ -101,8 +109,8 @@ def host() -> Json:
             ),
             stat(
                 "Running containers",
-                "Containers that run now, those of all runtimes.",
-                "count(nsexporter_container_info)",
+                "Containers that run now, those of all runtimes; pods' sandboxes left out.",
+                'count(nsexporter_cgroup_info{kind="container"})',
                 "short",
                 empty="0",
             ),
@@ -111,6 +119,7 @@ def host() -> Json:
                 "What the container nearest to a limit, its own or an ancestor's, may still grow.",
                 f"min(nsexporter_cgroup_memory_headroom_bytes{OF_CONTAINERS} < +Inf)",
                 "bytes",
+                graph=False,
                 empty="no limits",
             ),
             timeseries(
@@ -254,14 +263,17 @@ def host() -> Json:
                 [
                     Query(
                         expr=by_name(
-                            "nsexporter_container_info", "container_id", "image", "runtime"
+                            of_running("nsexporter_container_info"),
+                            "container_id",
+                            "image",
+                            "runtime",
                         ),
                         ref="info",
                         hidden=True,
                     ),
                     column("usage", "Usage", "bytes", f"{USAGE}{OF_CONTAINERS}"),
                     Query(
-                        expr=by_name(limit, "container_id"),
+                        expr=by_name(of_running(limit), "container_id"),
                         ref="limit",
                         column="Effective limit",
                         unit="bytes",
@@ -269,7 +281,7 @@ def host() -> Json:
                         mappings=(UNLIMITED,),
                     ),
                     Query(
-                        expr=by_name(f"({share})", "container_id"),
+                        expr=by_name(of_running(f"{share} > 0"), "container_id"),
                         ref="share",
                         column="Working set of limit",
                         unit="percentunit",
@@ -279,7 +291,7 @@ def host() -> Json:
                     ),
                     Query(
                         expr=by_name(
-                            f"nsexporter_cgroup_memory_headroom_bytes{OF_CONTAINERS}",
+                            of_running(f"nsexporter_cgroup_memory_headroom_bytes{OF_CONTAINERS}"),
                             "container_id",
                         ),
                         ref="headroom",
@@ -297,7 +309,7 @@ def host() -> Json:
                     ),
                     Query(
                         expr="sum by (instance, name, container_id) ("
-                        + named(kills(OF_CONTAINERS))
+                        + named(of_running(kills(OF_CONTAINERS)))
                         + ")",
                         ref="kills",
                         column="Kills",
@@ -306,11 +318,12 @@ def host() -> Json:
                         steps=KILLS,
                     ),
                     Query(
-                        expr=by_name(f"{last}{OF_CONTAINERS}", "container_id") + " * 1000",
+                        expr=by_name(of_running(f"{last}{OF_CONTAINERS}"), "container_id")
+                        + " * 1000",
                         ref="last",
                         column="Last kill",
                         unit="dateTimeFromNow",
-                        width=130,
+                        width=150,
                     ),
                 ],
                 {
@@ -327,14 +340,29 @@ def host() -> Json:
             ),
             table(
                 "Killed in this time",
-                "Every container and cgroup in which a process was OOM-killed,"
-                " those that are gone included.",
+                "Every container and cgroup in which a process was OOM-killed, those that are gone"
+                " included; of these the task is told for an hour (oom.retention).",
                 [
                     Query(
                         expr="sum by (instance, name, cgroup, constraint) (" + named(kills()) + ")",
+                        ref="kills",
                         column="Kills",
                         unit="none",
                         width=80,
+                    ),
+                    Query(
+                        expr="max by (instance, cgroup, task) (nsexporter_oom_last_kill_info"
+                        f" and on (job, instance, cgroup) {last} > time() - $__range_s)",
+                        ref="task",
+                        hidden=True,
+                    ),
+                    Query(
+                        expr="max by (instance, cgroup)"
+                        f" (last_over_time({last}[$__range]) > time() - $__range_s) * 1000",
+                        ref="last",
+                        column="Last kill",
+                        unit="dateTimeAsIso",
+                        width=180,
                     ),
                 ],
                 {
@@ -342,10 +370,11 @@ def host() -> Json:
                     "name": "Name",
                     "cgroup": "Cgroup",
                     "constraint": "What ran out",
+                    "task": "Last task",
                 },
                 size=(24, 7),
-                sort="Kills",
-                widths={"instance": 150, "constraint": 130},
+                sort="Last kill",
+                widths={"instance": 150, "name": 250, "constraint": 130, "task": 130},
             ),
         ],
     )

@@ -35,6 +35,10 @@ def namespaces() -> Json:
         "nsexporter_container_namespace_info and on (job, instance, ns_type, ns_inode)"
         f" (nsexporter_namespace_containers > 1 {NOT_THE_HOSTS})"
     )
+    largest = f"topk(30, max by ({PER_NAMESPACE}, scope) ({processes}))"
+    members_of = by_name(
+        f"nsexporter_container_namespace_info {NOT_THE_HOSTS}", "ns_type", "ns_inode"
+    )
     members = f"max by ({PER_NAMESPACE}) (nsexporter_namespace_containers > 1)"
     return dashboard(
         "nsexporter-namespaces",
@@ -53,14 +57,14 @@ def namespaces() -> Json:
                 "max(nsexporter_namespaces_limit_used_ratio)",
                 "percentunit",
                 steps=SHARE,
-                decimals=1,
             ),
             stat(
-                "Containers in host namespaces",
+                "In host namespaces",
                 "Containers with a process in the host's own mnt, pid, net, ipc or uts namespace.",
                 "count(max by (instance, cgroup) (nsexporter_container_host_namespace"
                 '{ns_type=~"mnt|pid|net|ipc|uts"} == 1))',
                 "short",
+                graph=False,
                 steps=((None, GREEN), (1, ORANGE)),
                 empty="0",
             ),
@@ -71,6 +75,7 @@ def namespaces() -> Json:
                 "count(max by (instance, cgroup)"
                 " (nsexporter_container_namespace_peers_outside_pod > 0))",
                 "short",
+                graph=False,
                 steps=((None, GREEN), (1, ORANGE)),
                 empty="0",
             ),
@@ -98,12 +103,14 @@ def namespaces() -> Json:
                         ref="count",
                         column="Namespaces",
                         unit="none",
+                        width=125,
                     ),
                     Query(
                         expr="max by (instance, ns_type) (nsexporter_namespaces_limit)",
                         ref="limit",
                         column="Limit",
                         unit="none",
+                        width=90,
                     ),
                     Query(
                         expr="max by (instance, ns_type) (nsexporter_namespaces_limit_used_ratio)",
@@ -112,25 +119,27 @@ def namespaces() -> Json:
                         unit="percentunit",
                         steps=SHARE,
                         bar=True,
-                        width=170,
+                        width=140,
                     ),
                     Query(
                         expr="max by (instance, ns_type) (nsexporter_host_namespace_containers)",
                         ref="host",
-                        column="Containers in the host's",
+                        column="Containers in host's",
                         unit="none",
+                        width=155,
                     ),
                     Query(
                         expr="sum by (instance, ns_type) (nsexporter_namespaces_without_process)",
                         ref="without",
                         column="Without a process",
                         unit="none",
+                        width=145,
                     ),
                 ],
                 {"instance": "Host", "ns_type": "Type"},
-                size=(14, 9),
+                size=(14, 10),
                 sort="Namespaces",
-                widths={"instance": 150, "ns_type": 80},
+                widths={"ns_type": 80},
                 empty="",
             ),
             timeseries(
@@ -143,7 +152,7 @@ def namespaces() -> Json:
                     )
                 ],
                 "short",
-                size=(10, 9),
+                size=(10, 10),
             ),
             row("Who is where"),
             table(
@@ -258,20 +267,28 @@ def namespaces() -> Json:
             ),
             table(
                 "All namespaces by processes",
-                "The thirty namespaces with the most processes, and whose they are.",
+                "The thirty namespaces with the most processes, and the containers in each, the"
+                " host's left out: one row for each.",
                 [
                     Query(
-                        expr=f"topk(30, max by ({PER_NAMESPACE}, scope) ({processes}))",
+                        expr=f"{members_of} and on ({PER_NAMESPACE}) {largest}",
+                        ref="member",
+                        hidden=True,
+                    ),
+                    Query(
+                        expr=largest,
+                        ref="processes",
                         column="Processes",
                         unit="none",
                         width=110,
-                    )
+                    ),
                 ],
                 {
                     "instance": "Host",
                     "ns_type": "Type",
                     "ns_inode": "Inode",
                     "scope": "Scope",
+                    "name": "Container",
                 },
                 size=(24, 8),
                 sort="Processes",

@@ -18,6 +18,9 @@ HOST = 'job=~"$job",instance=~"$instance"'
 NAME = r"///(/.*)|//([^/]+)//.*|/?([^/]+(?:/[^/]+)?)/{1,2}[^/]*//.*"
 """Of pod_name/container_name/container_id/cgroup: what a person calls it."""
 
+LONG = frozenset({"cgroup", "limiting_cgroup", "image", "path"})
+"""Labels that a column cuts off: the whole value opens with a click."""
+
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
 SHARE = ((None, GREEN), (0.8, YELLOW), (0.9, RED))
 """Colours of a share of a limit: from 0.9 on the alert fires."""
@@ -59,15 +62,18 @@ def by_name(expr: str, *labels: str) -> str:
 def kills_drawn(selector: str = "") -> str:
     """OOM kills between two points of a graph, integers kept (`increase()` extrapolates).
 
-    A series that is born above 0 counts where its last kill was in that time, or in the minute
-    before it: the first scrape that has it comes later than the kill.
+    A series that is born above 0 counts where its last kill was in that time, or some scrapes
+    before it: the first one that has it comes later than the kill. What was killed in the time
+    range is 0 at other points: bars are as wide as their series' points are near.
     """
     now = f"nsexporter_oom_kills_total{selector}"
+    last = f"nsexporter_oom_last_kill_timestamp_seconds{selector}"
     return (
         f"({now} - {now} offset $__interval > 0"
         f" or ({now} > 0 unless {now} offset $__interval) and on (job, instance, cgroup)"
-        f" nsexporter_oom_last_kill_timestamp_seconds{selector}"
-        " > time() - $__interval_ms / 1000 - 60)"
+        f" {last} > time() - $__rate_interval_ms / 1000"
+        f" or 0 * ({now} > 0) and on (job, instance, cgroup)"
+        f" last_over_time({last}[$__range] @ end()) > $__from / 1000)"
     )
 
 
@@ -148,7 +154,10 @@ def stat(
     text: str = "value",
     legend: str = "",
 ) -> Json:
-    """One number, with its course in the background where that tells something."""
+    """One number, with its course in the background where that tells something.
+
+    Not where a comparison leaves nothing at times: the number is the last one that there was.
+    """
     defaults: Json = {
         "unit": unit,
         "color": {"mode": "thresholds"},
@@ -221,6 +230,9 @@ def timeseries(
     }
     if minimum is not None:
         defaults["min"] = minimum
+        if maximum is None:
+            # Where all is 0, Grafana's axis ends at 100, which of a share is 10000 %.
+            custom["axisSoftMax"] = 0.01 if unit == "percentunit" else 1
     if maximum is not None:
         defaults["max"] = maximum
     if bars:
@@ -353,6 +365,8 @@ def table(
         properties = {"unit": "string"}
         if widths and label in widths:
             properties["custom_width"] = widths[label]
+        if label in LONG:
+            properties["custom_inspect"] = True
         if links and label in links:
             properties["links"] = [links[label]]
         overrides.append(override(name, **properties))

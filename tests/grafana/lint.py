@@ -183,6 +183,8 @@ def _graph(panel: Json, vectors: dict[str, promql.Vector]) -> Iterator[str]:
         if target["format"] != "time_series":
             yield f"{target['refId']} is asked for as {target['format']}"
         graph = panel["options"].get("graphMode") == "area" or panel["type"] == "timeseries"
+        if panel["type"] == "stat" and graph and re.search(r" ([=!]=|[<>]=?) ", target["expr"]):
+            yield f"{target['refId']} goes on showing what was before the comparison left nothing"
         if target["range"] is not graph or target["instant"] is graph:
             yield f"{target['refId']} is asked for at the wrong times"
     legends = {target["legendFormat"] for target in panel["targets"]}

@@ -130,8 +130,10 @@ def _metric(name: str, labels: tuple[str, ...], unit: Unit | None = None) -> Vec
 
 def result(expr: str, metrics: dict[str, Vector]) -> Vector:
     """What the expression gives; Grafana's own variables stand for some duration."""
+    expr = expr.replace("$__rate_interval_ms", "300000")
     for variable, value in (("_range_s", "3600"), ("_rate_interval", "5m"), ("_range", "1h")):
         expr = expr.replace(f"$_{variable}", value)
+    expr = expr.replace("$__from", "0")
     expr = expr.replace("$__interval_ms", "60000").replace("$__interval", "1m")
     try:
         parsed = promql.parse(expr)

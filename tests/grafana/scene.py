@@ -26,7 +26,13 @@ CONTAINERS: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "for i in $(seq 40); do dd if=/dev/zero of=/tmp/x bs=1M count=1 seek=$i conv=fsync,notrunc;"
         " done 2>/dev/null; while :; do cat /tmp/x >/dev/null; sleep 1; done",
     ),
-    ("shop-web", ("-m", "48m"), f"sleep 20; {EAT}; exec sleep 86400"),
+    (
+        "shop-web",
+        ("-m", "48m"),
+        "dd if=/dev/zero of=/data/x bs=1M count=9;"
+        " dd if=/dev/zero of=/tmp/x bs=1M count=6 conv=fsync;"
+        f" sleep 20; {EAT}; exec sleep 86400",
+    ),
     # What is killed is its main process: the container and its cgroup are gone with the kill.
     ("report-job", ("--rm", "-m", "16m"), f"sleep 22; exec {EAT}"),
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from collections.abc import Mapping
 
 import pytest
 
-from tests.grafana.scene import KILLED, MAY_BE_EMPTY, Scene
+from tests.grafana.scene import CONTAINERS, KILLED, MAY_BE_EMPTY, Scene
 from tests.grafana.stack import INSTANCE
 from tests.grafana.test_dashboards import DASHBOARDS
 from tests.waiting import until
@@ -42,11 +44,13 @@ def test_no_other_container_is_told_to_have_been_killed(scene: Scene) -> None:
 def _asked(expr: str, container: str) -> str:
     """The expression as Grafana would ask it."""
     for variable, value in (
+        ("$__rate_interval_ms", "15000"),
         ("$__rate_interval", "15s"),
-        ("$__range_s", "300"),
-        ("$__range", "300s"),
+        ("$__range_s", "3600"),
+        ("$__range", "3600s"),
         ("$__interval_ms", "5000"),
         ("$__interval", "5s"),
+        ("$__from", "0"),
         ("$job", "nsexporter"),
         ("$instance", INSTANCE),
         ("$container", container),
@@ -87,17 +91,112 @@ def test_every_panel_has_data(dashboard: str, scene: Scene) -> None:
     assert set(empty) - MAY_BE_EMPTY == set()
 
 
-def test_the_figures_are_those_of_the_containers(scene: Scene) -> None:
-    """Two panels by hand: the limit of one container, and who shares its network with whom."""
-    limit = _expr("host", "Containers", "limit")
-    found = {
-        series["metric"]["name"]: float(series["value"][1])
-        for series in scene.stack.query(_asked(limit, ""))
-        if series["metric"]["container_id"] in map(scene.label, scene.containers)
-    }
-    assert found["shop-db"] == 128 << 20 and found["backup"] == float("inf")
-    peers = _asked(_expr("container", "Peers", "A"), scene.label("shop-web"))
-    shared = scene.stack.query(peers)
-    assert [(s["metric"]["name"], s["metric"]["ns_type"]) for s in shared] == [
-        ("shop-sidecar", "net")
-    ]
+HOSTS_OWN = {"user", "time"}  # namespaces that containers are in by default
+MB = 1 << 20
+RUNNING = {name for name, *_ in CONTAINERS} - {"report-job"} | {"shop-sidecar"}
+LIMITS = {"shop-db": 128, "shop-cache": 64, "agent": 32, "indexer": 24, "shop-web": 48}
+# Of each query what it tells of our containers, by hand from what they are in the scene: the label
+# to find them by, and a figure or its bounds; what is not named here is not told of.
+Figure = float | tuple[float, float]
+FIGURES: dict[tuple[str, str, str], tuple[str, Mapping[str, Figure]]] = {
+    ("host", "Containers", "info"): ("name", dict.fromkeys(RUNNING, 1)),
+    ("host", "Containers", "usage"): (
+        "name",
+        {
+            **{"shop-db": (96 * MB, 99 * MB), "shop-cache": (44 * MB, 47 * MB)},
+            **{"backup": (24 * MB, 27 * MB), "agent": (6 * MB, 9 * MB)},
+            **{"indexer": (MB, 24 * MB), "shop-web": (9 * MB, 20 * MB), "shop-sidecar": (1, MB)},
+        },
+    ),
+    ("host", "Containers", "limit"): (
+        "name",
+        dict.fromkeys(RUNNING, float("inf")) | {name: mb * MB for name, mb in LIMITS.items()},
+    ),
+    ("host", "Containers", "share"): (
+        "name",
+        {
+            **{"shop-db": (0.75, 0.78), "shop-cache": (0.68, 0.74), "agent": (0.18, 0.29)},
+            **{"indexer": (0, 1), "shop-web": (0.18, 0.4)},
+        },
+    ),
+    ("host", "Containers", "headroom"): (
+        "name",
+        {
+            **{"shop-db": (29 * MB, 32 * MB), "shop-cache": (17 * MB, 20 * MB)},
+            **{
+                "agent": (23 * MB, 26 * MB),
+                "indexer": (0, 23 * MB),
+                "shop-web": (28 * MB, 39 * MB),
+            },
+            **{"backup": float("inf"), "shop-sidecar": float("inf")},
+        },
+    ),
+    ("host", "Containers", "kills"): ("name", {"shop-web": 1}),
+    ("host", "Killed in this time", "kills"): ("name", {"shop-web": 1, "report-job": 1}),
+    ("host", "Above the reservation", "A"): (
+        "name",
+        {"shop-cache": (28 * MB, 31 * MB), "backup": (16 * MB, 19 * MB)},
+    ),
+    **{
+        ("namespaces", "Containers in the host's namespaces", ns_type): (
+            "name",
+            dict.fromkeys(RUNNING, float(ns_type in HOSTS_OWN))
+            | {"agent": float(ns_type in HOSTS_OWN | {"pid", "uts"})},
+        )
+        for ns_type in ("mnt", "pid", "net", "ipc", "uts", "user", "time")
+    },
+    ("namespaces", "Shared namespaces", "member"): ("name", {"shop-web": 1, "shop-sidecar": 1}),
+    ("container", "Working set", "A"): ("", {"": (9 * MB, 20 * MB)}),
+    ("container", "Effective limit", "A"): ("", {"": 48 * MB}),
+    ("container", "Headroom", "A"): ("", {"": (28 * MB, 39 * MB)}),
+    ("container", "OOM kills so far", "A"): ("", {"": 1}),
+    ("container", "Usage by kind", "B"): ("", {"": (9 * MB, 9 * MB)}),
+    ("container", "Limits and what they bound", "C"): ("", {"": (47 * MB, 48 * MB)}),
+    ("container", "History", "task"): ("task", {"dd": 1}),
+    ("container", "Namespaces of the container", "host"): (
+        "ns_type",
+        {
+            **dict.fromkeys(("mnt", "pid", "net", "ipc", "uts"), 0),
+            **dict.fromkeys(HOSTS_OWN, 1),
+            "cgroup": (0, 1),  # the host's on v1, its own on v2
+        },
+    ),
+    ("container", "Namespaces of the container", "peers"): (
+        "ns_type",
+        {
+            **dict.fromkeys(("mnt", "pid", "ipc", "uts"), 0),
+            **dict.fromkeys((*HOSTS_OWN, "cgroup"), (0, 10_000)),
+            "net": 1,
+        },
+    ),
+    ("container", "Peers", "A"): ("name", {"shop-sidecar": 1}),
+    ("fleet", "Hosts", "A"): ("", {"": 1}),
+    ("fleet", "Hosts with kills", "A"): ("", {"": 1}),
+    ("fleet", "Worst share of a limit", "A"): ("", {"": (0.75, 1.01)}),
+    ("fleet", "Every host", "containers"): ("", {"": (len(RUNNING), 10_000)}),
+    ("exporter", "Collectors that fail", "A"): ("", {}),
+}
+
+
+@pytest.mark.parametrize("where", FIGURES, ids="-".join)
+def test_a_figure_is_that_of_the_scene(where: tuple[str, str, str], scene: Scene) -> None:
+    label, wanted = FIGURES[where]
+    expr = _asked(_expr(*where), scene.label("shop-web"))
+    ours = {name: scene.label(name) for name in scene.containers}
+
+    def told() -> dict[str, float] | None:
+        found = {
+            series["metric"].get(label, ""): float(series["value"][1])
+            for series in scene.stack.query(expr)
+            if label != "name" or series["metric"]["name"] in ours
+        }
+        right = found.keys() == wanted.keys() and all(
+            low <= found[name] <= high
+            for name, figure in wanted.items()
+            for low, high in [figure if isinstance(figure, tuple) else (figure, figure)]
+        )
+        return None if right else found
+
+    with contextlib.suppress(AssertionError):  # what is wrong in the end says more
+        until(lambda: told() is None, 60)
+    assert told() is None, wanted

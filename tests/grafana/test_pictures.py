@@ -30,7 +30,7 @@ def studio(need: Need) -> Iterator[pictures.Studio]:
 def test_every_panel_is_drawn(
     dashboard: str, theme: str, studio: pictures.Studio, scene: Scene
 ) -> None:
-    until(lambda: scene.stack.query("nsexporter_up offset 60s"), 90)
+    until(lambda: scene.stack.query("nsexporter_up offset 90s"), 120)
     drawn = studio.draw(
         dashboard,
         scene.stack.prometheus,

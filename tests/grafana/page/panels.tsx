@@ -1,5 +1,5 @@
 // The panels that our dashboards have, around the components that Grafana draws them with.
-import React, { useMemo } from 'react';
+import React, { useEffect, useMemo, useRef } from 'react';
 import {
   PanelPlugin,
   cacheFieldDisplayNames,
@@ -120,13 +120,17 @@ const TimeseriesPanel = (p: any) => {
       ),
     [p.data.series],
   );
-  if (!frames.length) return <Empty msg={p.fieldConfig.defaults.noValue ?? 'No data'} />;
   const marks: number[] = (p.data.annotations ?? []).flatMap(
     (f: DataFrame) => f.fields.find((x) => x.name === 'time')?.values ?? [],
   );
+  // Annotations come before or after the series: what is drawn already is drawn anew.
+  const latest = useRef(marks);
+  latest.current = marks;
+  const plot = useRef<any>(null);
+  useEffect(() => plot.current?.redraw(false), [marks.join()]);
+  if (!frames.length) return <Empty msg={p.fieldConfig.defaults.noValue ?? 'No data'} />;
   return (
     <TimeSeries
-      key={marks.join()}
       frames={frames}
       structureRev={p.data.structureRev}
       timeRange={p.timeRange}
@@ -137,15 +141,16 @@ const TimeseriesPanel = (p: any) => {
       options={p.options}
     >
       {(b: UPlotConfigBuilder) => {
-        if (marks.length && !(b as any).marked) {
+        if (!(b as any).marked) {
           (b as any).marked = 1;
           b.addHook('draw', (u: any) => {
+            plot.current = u;
             const c = u.ctx;
             c.save();
             c.strokeStyle = theme.visualization.getColorByName('red');
             c.setLineDash([6, 4]);
             c.lineWidth = 2;
-            for (const t of marks) {
+            for (const t of latest.current) {
               const x = u.valToPos(t, 'x', true);
               if (x < u.bbox.left || x > u.bbox.left + u.bbox.width) continue;
               c.beginPath();
@@ -255,6 +260,7 @@ const TablePanel = (p: any) => {
 };
 export const plugins: Record<string, PanelPlugin<any, any>> = {
   timeseries: new PanelPlugin(TimeseriesPanel)
+    .setDataSupport({ annotations: true, alertStates: false })
     .useFieldConfig({ useCustomConfig: custom(GRAPH) })
     .setPanelOptions(
       opt({

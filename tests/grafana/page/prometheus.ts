@@ -116,7 +116,7 @@ export class Prometheus extends DataSourceApi<any, any> {
       : await this.api('/api/v1/query_range', {
           query,
           start: String(Math.floor(from / step) * step),
-          end: String(Math.ceil(to / step) * step),
+          end: String(Math.floor(to / step) * step),
           step: String(step),
         });
     const scalar = told.resultType === 'scalar';
