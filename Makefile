@@ -71,11 +71,15 @@ dist: $(BIN)/shiv ## wheel and sdist, reproducibly, into dist/
 	$(BIN)/python -m build --outdir dist .
 
 # From the wheel by name, and without scripts: both would leave this place's path in the archive.
+# An index is asked for the dependencies alone: what it may have by our name is not ours.
 zipapp: dist ## dist/nsexporter.pyz: one file with all dependencies but Python
 	rm -rf build/zipapp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --find-links dist \
-		--target build/zipapp \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --target build/zipapp \
+		--no-index --no-deps --find-links dist \
 		nsexporter==$$($(BIN)/python -c 'import nsexporter; print(nsexporter.__version__)')
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' \
+		| $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --target build/zipapp \
+		--requirement /dev/stdin
 	rm -rf build/zipapp/bin
 	sed -i '/^[.][.]\/[.][.]\/bin\//d' build/zipapp/*.dist-info/RECORD
 	$(BIN)/shiv --reproducible --console-script nsexporter --site-packages build/zipapp \

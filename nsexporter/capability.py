@@ -31,8 +31,10 @@ CAPABILITIES: tuple[Capability, ...] = (
     ),
     Capability(
         name="ns_read",
-        meaning="Namespaces of other users' processes are not read.",
-        mend="grant CAP_SYS_PTRACE, and in a container leave out AppArmor's profile",
+        meaning="Namespaces of some processes are not read"
+        " (nsexporter_namespace_unread_processes says of how many).",
+        mend="grant CAP_SYS_PTRACE; where it is granted, a security module denies it (in a"
+        " container AppArmor's profile)",
         holds=lambda snapshot: bool(snapshot.processes) and not snapshot.unread_processes,
     ),
     Capability(

@@ -147,6 +147,7 @@ class Node:
 
     path: str
     name: str
+    container: str = ""  # its name, where it is one's that has one
     usage: float | None  # bytes
     limit: float | None  # bytes: the effective one, +Inf for none
     children: tuple[Node, ...]
@@ -165,6 +166,7 @@ def tree(columns: Columns) -> Node | None:
             Node(
                 path=cgroup.path,
                 name=cgroup.path.rpartition("/")[2] or "/",
+                container="" if cgroup.container is None else cgroup.container.name,
                 usage=used[i],
                 limit=None if limit is None else limit[0],
                 children=tuple(children),

@@ -218,7 +218,8 @@ def _tree(root: Node | None) -> Iterable[str]:
         figures = f"{_bar(share) if limited else ''}{size(node.usage)}"
         if limited:
             figures += f" of {size(node.limit)}"
-        line = f"{clip(node.name)} <span class=mute>{figures}</span>"
+        of = f"{clip(node.container)} " if node.container else ""  # an id says little
+        line = f"{of}{clip(node.name)} <span class=mute>{figures}</span>"
         if not node.children:
             yield f"<li class=leaf>{line}</li>\n"
             continue

@@ -135,6 +135,6 @@ def load_auth(file: str, config: WebConfig) -> BasicAuth | None:
         from bcrypt import checkpw
     except ImportError:
         raise ConfigError(
-            f"{file}: basic_auth_users: bcrypt is not installed (try pip install nsexporter[auth])"
+            f"{file}: basic_auth_users: bcrypt is not installed (try pip install bcrypt)"
         ) from None
     return BasicAuth(config.users, checkpw)

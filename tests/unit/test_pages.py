@@ -184,6 +184,13 @@ def test_what_is_missing_is_told_with_what_mends_it() -> None:
     assert CAPABILITIES[0].meaning not in text
 
 
+def test_a_containers_cgroup_has_its_name_in_the_tree() -> None:
+    leaf = Node(path="/0f", name="0f", container="<web>", usage=1, limit=None, children=())
+    root = Node(path="/", name="/", usage=1, limit=None, children=(leaf,))
+    page = pages.status_page(status([], [], root)).decode()
+    assert "<li class=leaf>&lt;web&gt; 0f <span" in page
+
+
 def test_a_large_tree_is_cut_and_says_so() -> None:
     leaves = tuple(
         Node(path=f"/{i}", name=str(i), usage=1, limit=None, children=()) for i in range(3000)
