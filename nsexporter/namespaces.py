@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nsexporter import config
@@ -226,23 +226,30 @@ class Namespaces:
                 # Inodes are used anew at once: where the kernel numbers namespaces, by number.
                 same = (key, None if told is None else told.ns_id)
                 since = self._since[same] = before.get(same, now)
-            containers = {
+            cgroups = frozenset(one.cgroups)
+            containers = frozenset(
                 container_id
-                for index in one.cgroups
+                for index in cgroups
                 if index >= 0 and (container_id := container_ids[index]) is not None
-            }
+            )
             made_of = (
-                *(one.processes, one.for_children, one.threads, one.cgroups, containers),
+                *(one.processes, one.for_children, one.threads, cgroups, containers),
                 *(one.mount, one.descriptor, one.child, told, one.uid_map, since),
             )
             kept = made.get(key)
             if kept is None or kept[0] != made_of:
-                kept = made_of, _namespace(key, one, containers, since)
+                kept = made_of, _namespace(key, one, cgroups, containers, since)
             self._made[key] = kept
             yield kept[1]
 
 
-def _namespace(key: Key, one: _Found, containers: Iterable[str], since: float | None) -> Namespace:
+def _namespace(
+    key: Key,
+    one: _Found,
+    cgroups: frozenset[int],
+    containers: frozenset[str],
+    since: float | None,
+) -> Namespace:
     told = one.description
     return Namespace(
         ns_type=key[0],
@@ -250,8 +257,8 @@ def _namespace(key: Key, one: _Found, containers: Iterable[str], since: float | 
         processes=one.processes,
         for_children=one.for_children,
         threads=one.threads,
-        cgroups=frozenset(one.cgroups),
-        containers=frozenset(containers),
+        cgroups=cgroups,
+        containers=containers,
         held_by=one.held_by(),
         path=one.mount or ("" if one.is_of_processes() else one.descriptor),
         owner=None if told is None or told.owner is None else told.owner.inode,

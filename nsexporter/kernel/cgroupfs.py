@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from nsexporter.kernel.discovery import Node, Tree
-from nsexporter.kernel.files import CHUNK, KEPT_FILES, READ, Descriptors, Reader, line, whole
+from nsexporter.kernel.files import CHUNK, FULL, KEPT_FILES, READ, Descriptors, Reader, line, whole
 from nsexporter.kernel.interface_files import (
     HOT,
     PIDS_FILES,
@@ -56,7 +56,7 @@ class _Cgroup:
     plan: _Plan
     path: str
     warm: tuple[str, ...]  # of the plan's those that it has
-    hot: dict[str, bytes | None] = field(default_factory=dict)  # file name to the text, whole
+    texts: Sequence[bytes | None]  # of the plan's hot files, whole
     kept: dict[str, int] = field(default_factory=dict)  # file name to a descriptor
     passed: int = 0  # the pass that read it last
     index: int = -1  # in that pass
@@ -173,7 +173,8 @@ class CgroupTree:
                 above = None if node.parent is None else self._cgroups[node.parent]
                 self._made += 1
                 turn = self._made % REFRESH
-                one = _Cgroup(node, above, turn, plan, text_of(node.path), plan.warm)
+                texts = (None,) * len(plan.hot)
+                one = _Cgroup(node, above, turn, plan, text_of(node.path), plan.warm, texts)
             else:
                 del known[node]
             self._cgroups[node] = one
@@ -197,15 +198,15 @@ class CgroupTree:
     def _read(self, one: _Cgroup) -> bool:
         """Bring one cgroup up to date; False where it is gone."""
         node, plan = one.node, one.plan
-        there = False
         changed: dict[str, bytes | None] = {}
-        for name in plan.hot:
-            text = self._text(one, name, keep=True)
-            if text is not None:
-                there = True
-            if text != one.hot.get(name):
-                one.hot[name] = text
-                changed[name] = text if text is None else line(text)
+        texts: Sequence[bytes | None]
+        texts = _kept(one) or [self._text(one, name, keep=True) for name in plan.hot]
+        there = any(text is not None for text in texts)
+        if texts != one.texts:
+            for name, text, before in zip(plan.hot, texts, one.texts, strict=True):
+                if text != before:
+                    changed[name] = text if text is None else line(text)
+            one.texts = texts
         busy = bool(changed)
         turn = one.turn == self._passes % REFRESH
         names: Iterable[str]
@@ -289,3 +290,13 @@ class CgroupTree:
         if path not in self._roots:
             self._roots[path] = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         return self._roots[path]
+
+
+def _kept(one: _Cgroup) -> Sequence[bytes] | None:
+    """The hot files of a cgroup, where all are kept open and short."""
+    kept = one.kept
+    try:
+        texts = [os.pread(kept[name], CHUNK, 0) for name in one.plan.hot]
+    except (KeyError, OSError):
+        return None  # one by one tells which
+    return texts if max(map(len, texts), default=0) < FULL else None

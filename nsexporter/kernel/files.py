@@ -19,9 +19,10 @@ READ = os.O_RDONLY | os.O_CLOEXEC
 CHUNK = 4096
 """More than nearly all files have."""
 
-# seq_read_iter in fs/seq_file.c ends a read early only before a record that does not fit into a
-# page any more, and no record of a file of many (a PID, a line of vmstat) has 64 bytes.
-_FULL = CHUNK - 64
+FULL = CHUNK - 64
+"""A first read shorter than this is all of a file: seq_read_iter in fs/seq_file.c ends one early
+only before a record that does not fit into a page any more, and no record of a file of many (a
+PID, a line of vmstat) has 64 bytes."""
 
 
 class Descriptors:
@@ -111,7 +112,7 @@ class Reader:
 
 def whole(fd: int, text: bytes) -> bytes:
     """`text`, the first CHUNK of a file, and the rest where that is not all."""
-    while len(text) >= _FULL and (more := os.pread(fd, 65536, len(text))):
+    while len(text) >= FULL and (more := os.pread(fd, 65536, len(text))):
         text += more
     return text
 
