@@ -15,6 +15,7 @@ from nsexporter import config as configuration
 from nsexporter.commands import check_config, doctor, dump, explain, lsns, metrics, oom, ps
 from nsexporter.commands.serve import serve
 from nsexporter.config import Config, ConfigError
+from nsexporter.config.places import check_places
 from nsexporter.libc import LIBC
 from nsexporter.views import terminal
 
@@ -100,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         overrides = configuration.overrides(arguments)
         config = configuration.load(path, overrides)
         if arguments.command not in _OF_ANY_HOST:
-            configuration.check_places(config, path, overrides)
+            check_places(config, path, overrides)
         logs.configure(config.log.level, config.log.format)
         raise_descriptor_limit()
         keep_little_memory()

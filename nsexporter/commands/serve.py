@@ -10,6 +10,7 @@ from nsexporter import __version__, logs
 from nsexporter import config as configuration
 from nsexporter.collector import Collector
 from nsexporter.config import Config, ConfigError
+from nsexporter.config.places import check_places
 from nsexporter.kernel import mounts
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.procfs import Procfs
@@ -176,7 +177,7 @@ def reload(
     """Read the file again; where it is wrong, the old settings stay."""
     try:
         config = configuration.load(path, overrides)
-        configuration.check_places(config, path, overrides)
+        check_places(config, path, overrides)
     except ConfigError as error:
         log.error("the configuration was not reloaded: %s", error)
         publication.reload_success = False

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from nsexporter.config.settings import (
@@ -21,7 +19,7 @@ from nsexporter.config.settings import (
     regex,
     string,
 )
-from nsexporter.config.yamlfile import ConfigError, shown
+from nsexporter.config.yamlfile import ConfigError
 
 __all__ = [
     "ROWS",
@@ -29,7 +27,6 @@ __all__ = [
     "ConfigError",
     "Row",
     "add_flags",
-    "check_places",
     "example",
     "load",
     "overrides",
@@ -271,33 +268,3 @@ def load(file: str | None, overrides: Mapping[str, object] = {}) -> Config:
     """The settings of the file (None: defaults) under those of `overrides`; ConfigError if bad."""
     config: Config = built(Config, _SCHEMA.tree, _SCHEMA.load(file, overrides))
     return config
-
-
-# What has to be there, one of each at least. Not a part of load(): a file may be for another host.
-_PLACES = {
-    "path.procfs": (("1/mountinfo", "self/mountinfo"), "a mounted procfs"),
-    "path.sysfs": (("",), "a directory"),
-    "path.rootfs": (("",), "a directory"),
-}
-
-
-def check_places(config: Config, file: str | None, overrides: Mapping[str, object] = {}) -> None:
-    """ConfigError where a path.* leads nowhere on this host; what is out of reach is no error."""
-    for row in ROWS:
-        if row.key in _PLACES:
-            place = getattr(config.path, row.key.removeprefix("path."))
-            wanted, accepted = _PLACES[row.key]
-            if not any(_is_there(f"{place}/{name}") for name in wanted):
-                where = row.flag if row.key in overrides else f"{file}: {row.key}"
-                raise ConfigError(
-                    f"{where}: {shown(place)} is not {accepted} (try {row.hint(flag=True)})"
-                )
-
-
-def _is_there(path: str) -> bool:
-    with suppress(PermissionError):
-        try:
-            os.stat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-    return True

@@ -9,6 +9,8 @@ from nsexporter.model import Container, OomKill
 UNKNOWN = OomKill(time=None, constraint="unknown")
 """A kill of which no line of the log told."""
 
+_CLOCKS = 0.2  # seconds by which the log's clock may be ahead
+
 
 @dataclass(slots=True)
 class Entry:
@@ -31,3 +33,12 @@ class Entry:
     container: Container | None = None  # that the cgroup is, or lies in
     pod_name: str = ""  # of the pod that it is, or lies in
     pod_namespace: str = ""
+
+
+def late(times: list[float], kill: OomKill) -> bool:
+    """Whether a kill is one of those counted at `times` (epoch), which it then leaves."""
+    for time in times:
+        if kill.time is not None and kill.time <= time + _CLOCKS:
+            times.remove(time)
+            return True
+    return False

@@ -22,13 +22,12 @@ from collections.abc import Set
 from dataclasses import replace
 
 from nsexporter.model import OomKill
-from nsexporter.oom.entry import UNKNOWN, Entry
+from nsexporter.oom.entry import UNKNOWN, Entry, late
 from nsexporter.oom.hierarchical import HierarchicalCounters, above
 from nsexporter.oom.suspects import Line, Suspects
 from nsexporter.oom.total import SETTLED, Total
 
 _LATE = 60.0  # seconds for which a log line may still come to a kill that was counted
-_CLOCKS = 0.2  # seconds by which the log's clock may be ahead
 
 
 class Ledger:
@@ -52,7 +51,7 @@ class Ledger:
         Else the cgroup is the one in which the PID was last seen: that has to be confirmed by
         the cgroup's counter, or by the cgroup being gone.
         """
-        if _late(self.unnamed, kill):
+        if late(self.unnamed, kill):
             return
         if cgroup is None:
             self.unplaced.append(Line(now, kill))
@@ -165,7 +164,7 @@ class Ledger:
             self._take(entry, now)
             self._book(cgroup, entry, kill)
             return True
-        if _late(entry.unlogged, kill) or _late(entry.unlogged_below, kill):
+        if late(entry.unlogged, kill) or late(entry.unlogged_below, kill):
             if kill.time is not None and kill.time >= (entry.last.time or 0) - SETTLED:
                 entry.last = kill
             return True
@@ -174,7 +173,7 @@ class Ledger:
             self._book(cgroup, entry, kill)
             return True
         uppers = map(self.entries.get, above(cgroup))
-        return any(upper is not None and _late(upper.unlogged_below, kill) for upper in uppers)
+        return any(upper is not None and late(upper.unlogged_below, kill) for upper in uppers)
 
     def _take_below(self, cgroup: str, now: float) -> bool:
         """Whether a kill in a cgroup is one that its hierarchical counter, or one above, told."""
@@ -299,12 +298,3 @@ class Ledger:
         self.unattributed += missing
         self.unplaced = [one for one in self.unplaced if one.at > started - _LATE]
         self.unnamed = [time for time in self.unnamed if time > epoch - _LATE]
-
-
-def _late(times: list[float], kill: OomKill) -> bool:
-    """Whether a kill is one of those counted at `times` (epoch), which it then leaves."""
-    for time in times:
-        if kill.time is not None and kill.time <= time + _CLOCKS:
-            times.remove(time)
-            return True
-    return False

@@ -18,6 +18,7 @@ IMPORTS = {
     "config.yamlfile": set(),
     "config.settings": {"config.yamlfile"},
     "config.__init__": {"config.settings", "config.yamlfile"},
+    "config.places": {"config", "config.yamlfile"},
     "logs": set(),
     "libc": set(),
     "kernel.files": set(),
