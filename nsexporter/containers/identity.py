@@ -127,6 +127,19 @@ def _kind_of_unit(path: str, units: Mapping[str, Any]) -> str:
     return _UNIT_KINDS.get(unit.rpartition(".")[2], "unit")
 
 
+def _matches(path: str) -> list[tuple[Layout, re.Match[str]]]:
+    """What the layouts claim, from the root downwards; of those that end together, the first."""
+    found: dict[int, tuple[int, re.Match[str]]] = {}
+    for hint, rows in _SCAN:
+        if hint in path:
+            for index, finditer in rows:
+                for match in finditer(path):
+                    end = match.end()
+                    if end not in found or index < found[end][0]:
+                        found[end] = (index, match)
+    return [(LAYOUTS[index], match) for _, (index, match) in sorted(found.items())]
+
+
 def identify(path: str) -> Identity:
     """Whose the cgroup at `path` is, `path` being relative to its hierarchy's mount.
 
@@ -139,14 +152,7 @@ def identify(path: str) -> Identity:
     path = path.rstrip("/")
     if not path:
         return _ROOT
-    found: dict[int, tuple[int, re.Match[str]]] = {}
-    for hint, rows in _SCAN:
-        if hint in path:
-            for index, finditer in rows:
-                for match in finditer(path):
-                    end = match.end()
-                    if end not in found or index < found[end][0]:
-                        found[end] = (index, match)
+    found = _matches(path)
     if not found:
         units = _units(path)
         return Identity(kind=_kind_of_unit(path, units), **units)
@@ -156,9 +162,7 @@ def identify(path: str) -> Identity:
     kind: str | None = None
     claimed = 0  # where the claim that holds ends
     host = len(path)  # up to where units are the host's
-    for end in sorted(found):
-        index, match = found[end]
-        row = LAYOUTS[index]
+    for row, match in found:
         if row.kind is None:
             result.update(_claim(row, match))
             continue
@@ -167,9 +171,9 @@ def identify(path: str) -> Identity:
         result.pop("container_id", None)
         result.pop("runtime", None)
         result.update(_claim(row, match))
-        kind, claimed = row.kind, end
+        kind, claimed = row.kind, match.end()
         if kind == "container" and not outer:
-            host = min(host, end)
+            host = min(host, claimed)
     units = _units(path[:host])
     for name, value in units.items():
         result.setdefault(name, value)
