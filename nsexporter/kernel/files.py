@@ -6,6 +6,7 @@ import errno
 import os
 import resource
 from collections import Counter
+from collections.abc import Callable
 
 # The file, cgroup or process is not there (any more), or the kernel does not support the file
 # here: that is an absent value, not an error. ENODEV is what a kept descriptor of a removed
@@ -81,28 +82,22 @@ class Reader:
 
     def read(self, collector: str, name: str, dir_fd: int | None = None) -> bytes | None:
         """The text of a file without its last newline, None where there is none."""
-        try:
-            fd = os.open(name, READ, dir_fd=dir_fd)
-        except OSError as error:
-            self.failed(collector, error)
-            return None
-        try:
-            return line(whole(fd, os.read(fd, CHUNK)))
-        except OSError as error:
-            self.failed(collector, error)
-            return None
-        finally:
-            os.close(fd)
+        return self._opened(collector, name, dir_fd, _text)
 
     def read_all(self, collector: str, name: str, dir_fd: int | None = None) -> bytes | None:
         """The text of a file of many records, which come in short reads; None where none."""
+        return self._opened(collector, name, dir_fd, _rest)
+
+    def _opened(
+        self, collector: str, name: str, dir_fd: int | None, read: Callable[[int], bytes]
+    ) -> bytes | None:
         try:
             fd = os.open(name, READ, dir_fd=dir_fd)
         except OSError as error:
             self.failed(collector, error)
             return None
         try:
-            return _rest(fd)
+            return read(fd)
         except OSError as error:
             self.failed(collector, error)
             return None
@@ -120,6 +115,10 @@ def whole(fd: int, text: bytes) -> bytes:
 def line(text: bytes) -> bytes:
     """A text without its last newline."""
     return text[:-1] if text.endswith(b"\n") else text
+
+
+def _text(fd: int) -> bytes:
+    return line(whole(fd, os.read(fd, CHUNK)))
 
 
 def _rest(fd: int) -> bytes:
