@@ -1,6 +1,6 @@
 """What one pass saw, as immutable values. Imports nothing of the package.
 
-Texts that come from the kernel are kept as `str` decoded with `escape_bytes`: bytes that are
+Texts that come from the kernel are kept as `str` made by `kernel.parse.text_of`: bytes that are
 not UTF-8 read `\\xNN`. Numbers stay the kernel's own bytes until arithmetic is done on them.
 """
 
