@@ -45,18 +45,24 @@ def _sourced(name: str, help_: str, v1: Source, v2: Source, *, counter: bool = F
 
 
 CADVISOR_METRICS: tuple[Metric, ...] = (
-    _sourced(
+    _row(
         "container_memory_usage_bytes",
         "Memory charged to the cgroup and all below it, page cache included.",
-        number("memory.usage_in_bytes"),
-        number("memory.current"),
+        cadvisor.column(
+            number("memory.usage_in_bytes").column,
+            cadvisor.with_root(number("memory.current").column),
+        ),
+        "memory.usage_in_bytes",
+        "memory.current; of the root anon + file",
     ),
     _row(
         "container_memory_working_set_bytes",
         "Usage less inactive file pages, not below 0.",
-        cadvisor.column(derived.working_set, derived.working_set),
+        cadvisor.column(
+            derived.working_set, cadvisor.with_root(derived.working_set, b"inactive_file")
+        ),
         "memory.usage_in_bytes - total_inactive_file",
-        "memory.current - inactive_file",
+        "memory.current - inactive_file; of the root anon + file - inactive_file",
     ),
     _sourced("container_memory_rss", "Anonymous memory in use.", stat("total_rss"), stat("anon")),
     _sourced("container_memory_cache", "Page cache.", stat("total_cache"), stat("file")),

@@ -28,6 +28,13 @@ EXPRESSIONS = (
     'count(container_last_seen{name!=""})',
     'time() - container_last_seen{name!=""}',
     "sum(container_memory_usage_bytes) / on () group_left () machine_memory_bytes",
+    'sum (container_memory_working_set_bytes{id="/"}) / sum (machine_memory_bytes) * 100',
+    '(sum(container_memory_working_set_bytes{name!=""}) by (instance, name)'
+    " / sum(container_spec_memory_limit_bytes > 0) by (instance, name) * 100) < 80",
+    'count(rate(container_last_seen{name=~".+"}[1m]))',
+    'topk(10, sum(container_memory_swap{name=~".+"}) by (name))',
+    'container_memory_mapped_file{name=~".+"}',
+    'absent(container_last_seen{name="gone"})',
 )
 
 
