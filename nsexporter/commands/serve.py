@@ -67,7 +67,12 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
         security,
         Limits(connections=config.web.max_connections),
     )
-    watcher = Watcher(feed, loop.look, lambda: _hierarchies(config))
+    watcher = Watcher(
+        feed,
+        loop.look,
+        lambda cgroup, identity: publication.collector.containers.metadata.ahead(cgroup, identity),
+        lambda: _hierarchies(config),
+    )
     publication.served = lambda: _values(server, security, sandbox, lines)
     with server:
         where = f"listens on {', '.join(server.addresses)}"

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from nsexporter.containers.changes import Changes
 from nsexporter.containers.source import Metadata, Source
@@ -21,7 +22,18 @@ log = logging.getLogger(__name__)
 
 _FIRST_RETRY = 1.0  # seconds
 _LAST_RETRY = 300.0
+_EARLY = 60.0  # seconds for which is kept what was asked for ahead of any pass
 _UNWATCHED = 60.0  # seconds after which is asked again where no file can show a change
+
+
+class _Answer(NamedTuple):
+    """What the sources told of a container, and when (on the clock)."""
+
+    path: str
+    identity: Identity
+    metadata: Metadata | None
+    failed: bool
+    at: float
 
 
 @dataclass(slots=True)
@@ -61,12 +73,21 @@ class MetadataCache:
         self._known: dict[str, _Known] = {}
         self._condition = threading.Condition()
         self._asked: dict[str, Identity] = {}
-        self._answers: list[tuple[str, Identity, Metadata | None, bool]] = []
+        self._answers: list[_Answer] = []
         self._thread: threading.Thread | None = None
 
     def close(self) -> None:
         """Watch no state file any more."""
         self._changes.close()
+
+    def ahead(self, path: str, identity: Identity) -> None:
+        """Have the sources asked of a container that was just made, without waiting for that.
+
+        It may be gone, and with it what its runtime tells, before a pass sees it. For any thread.
+        """
+        with self._condition:
+            if path not in self._asked and self._working():
+                self._asked[path] = identity
 
     def update(self, containers: Mapping[str, Identity]) -> Mapping[str, Metadata]:
         """Cgroup path to what is known of each of `containers`, within the timeout."""
@@ -94,19 +115,27 @@ class MetadataCache:
             new = {path: one for path, one in due.items() if path not in self._asked}
             if not new:
                 return
+            if not self._working():
+                for path in new:
+                    del self._known[path]
+                return
             self._asked.update(new)
-            if self._thread is None:
-                thread = threading.Thread(target=self._work, name="metadata", daemon=True)
-                try:
-                    thread.start()
-                except RuntimeError as error:  # fork(2): EAGAIN or ENOMEM
-                    log.warning("metadata is asked for in the next pass: %s", error)
-                    for path in self._asked:
-                        del self._known[path]
-                    self._asked.clear()
-                    return
-                self._thread = thread
             self._condition.wait_for(lambda: not self._asked, self._timeout)
+
+    def _working(self) -> bool:
+        """Whether the sources are asked, for which a thread is started where there is none.
+
+        It waits for the condition, which the caller has.
+        """
+        if self._thread is None:
+            thread = threading.Thread(target=self._work, name="metadata", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # fork(2): EAGAIN or ENOMEM
+                log.warning("metadata is asked for in the next pass: %s", error)
+                return False
+            self._thread = thread
+        return True
 
     def _work(self) -> None:
         """Ask for each container, then end."""
@@ -118,7 +147,7 @@ class MetadataCache:
                 path, identity = next(iter(self._asked.items()))
             metadata, failed = self._lookup(identity)
             with self._condition:
-                self._answers.append((path, identity, metadata, failed))
+                self._answers.append(_Answer(path, identity, metadata, failed, self._clock()))
                 del self._asked[path]
                 self._condition.notify_all()
 
@@ -160,8 +189,12 @@ class MetadataCache:
         with self._condition:
             answers, self._answers = self._answers, []
         now = self._clock()
-        for path, identity, metadata, failed in answers:
+        for answer in answers:
+            path, identity, metadata, failed, at = answer
             one = self._known.get(path)
+            if one is None and metadata is not None and at > now - _EARLY:
+                with self._condition:
+                    self._answers.append(answer)  # a kill in it may be told of later
             if one is None or one.identity != identity:
                 continue
             # What nothing tells any more is kept, but no longer watched.

@@ -159,7 +159,7 @@ class Feed:
     def save(self) -> None:
         """Keep the state, where it is kept."""
         with self._lock:
-            if self._follow:
+            if self._follow and self._ledger.looked:  # else what is old would look new
                 until = self._until if self.kmsg is not None else time.monotonic()
                 self._state.save(Kept(self._ledger, max(0, self._sequence), until))
 

@@ -16,6 +16,7 @@ from nsexporter.kernel.cgroup_events import CgroupEvents
 from nsexporter.kernel.files import Descriptors, Reader
 from nsexporter.kernel.mounts import Hierarchies
 from nsexporter.kernel.parse import ParseError, text_of
+from nsexporter.model import Identity
 from nsexporter.oom.feed import Feed
 
 log = logging.getLogger("nsexporter.oom")
@@ -42,14 +43,20 @@ class _Due:
 class Watcher:
     """A thread that waits for the kernel log, cgroups' events and inotify, and feeds the ledger.
 
-    `look` asks for a pass, `hierarchies` tells where the cgroups are.
+    `look` asks for a pass, `made` is told of the cgroup of a new container, `hierarchies` tells
+    where the cgroups are.
     """
 
     def __init__(
-        self, feed: Feed, look: Callable[[], None], hierarchies: Callable[[], Hierarchies]
+        self,
+        feed: Feed,
+        look: Callable[[], None],
+        made: Callable[[str, Identity], None],
+        hierarchies: Callable[[], Hierarchies],
     ) -> None:
         self._feed = feed
         self._look = look
+        self._made = made
         self._hierarchies = hierarchies
         self._v2 = False
         self._poll = select.epoll()
@@ -142,7 +149,9 @@ class Watcher:
                 self._remember(events, event.cgroup)
             elif event.kind == cgroup_events.MADE:
                 self._remember(events, event.cgroup)
-                if identify(text_of(event.cgroup)).kind in _CONTAINERS:
+                identity = identify(cgroup := text_of(event.cgroup))
+                if identity.kind in _CONTAINERS:
+                    self._made(cgroup, identity)
                     self._looks = max(self._looks, 1)
             elif event.kind == cgroup_events.MISSED:
                 self._feed.suspect(text_of(event.cgroup), sure=False)

@@ -66,7 +66,8 @@ def test_a_container_killed_in_its_first_second_and_removed_is_counted_by_its_id
     accounts = {container_id: account(samples, container_id) for container_id in names}
     assert all(accounts.values())
     named = {c: told["container_name"] for c, told in accounts.items() if "container_name" in told}
-    assert named.items() <= names.items()  # of those that docker told in time
+    # dockerd told the names of those that it had not removed within some milliseconds.
+    assert named.items() <= names.items() and len(named) >= len(names) - 1
     times = killed(names)
     assert len(times) >= 3  # the kernel limits the lines that name the cgroup
     for container_id, labels in accounts.items():

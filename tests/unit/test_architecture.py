@@ -68,6 +68,7 @@ IMPORTS = {
         "kernel.files",
         "kernel.mounts",
         "kernel.parse",
+        "model",
         "oom.feed",
     },
     "kernel.cgroup_events": {

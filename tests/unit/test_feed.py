@@ -33,6 +33,18 @@ def test_a_line_read_before_its_pid_was_seen_is_placed_by_the_next_pass(tmp_path
     assert ledger.unattributed == 0
 
 
+def test_an_exporter_that_ends_before_its_first_pass_leaves_no_state(tmp_path: Path) -> None:
+    file = tmp_path / "oom.json"
+    settings = replace(config.load(None, {}).oom, kmsg="none", state_file=str(file))
+    feed = Feed(settings, Procfs(Reader(), "/proc"), follow=True)
+    feed.close()
+    assert not file.exists()
+    feed = Feed(settings, Procfs(Reader(), "/proc"), follow=True)
+    feed.look([], 0, time.monotonic())
+    feed.close()
+    assert file.exists()
+
+
 def test_a_line_from_before_the_start_is_not_of_the_process_that_has_its_pid_now(
     tmp_path: Path,
 ) -> None:

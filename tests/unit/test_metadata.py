@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,18 @@ def test_a_rename_shows_in_the_next_pass_and_a_removal_keeps_the_name(tmp_path: 
     file.unlink()
     assert metadata.update(DOCKER)[CGROUP].name == "shop"
     assert metadata.update({}) == {}
+
+
+def test_a_container_that_is_gone_when_a_pass_hears_of_it_was_asked_for_before(
+    tmp_path: Path,
+) -> None:
+    file = config_v2(tmp_path, CONFIG)
+    metadata = ask(tmp_path)
+    metadata.ahead(CGROUP, DOCKER[CGROUP])
+    metadata.update({"/other": replace(DOCKER[CGROUP], container_id="0" * 64)})  # waits for both
+    file.unlink()
+    assert metadata.update({}) == {}  # this pass neither
+    assert metadata.update(DOCKER)[CGROUP].name == "web"
 
 
 def test_a_container_of_another_runtime_is_not_asked_for(tmp_path: Path) -> None:
