@@ -151,10 +151,33 @@ def test_dump_prints_the_exposition_and_writes_it_atomically(tmp_path: Path) -> 
     assert os.listdir(tmp_path) == ["nsexporter.prom"]
     assert target.stat().st_mode & 0o777 == 0o644
     assert list(text_string_to_metric_families(target.read_text()))
+    link = tmp_path / "link.prom"
+    link.symlink_to(target)
+    target.write_text("")
+    subprocess.run([*COMMAND, "dump", "--output", str(link)], check=True)
+    assert link.is_symlink() and target.stat().st_size > 1000
     missing = subprocess.run(
         [*COMMAND, "dump", "--output", str(tmp_path / "no" / "x")], capture_output=True, text=True
     )
     assert missing.returncode == 1 and "Traceback" not in missing.stderr
+
+
+def test_dump_does_not_replace_what_is_no_file(tmp_path: Path) -> None:
+    sink, out, pipe = tmp_path / "null", tmp_path / "out", tmp_path / "pipe"
+    sink.symlink_to("/dev/null")
+    out.symlink_to("/proc/self/fd/1")  # as /dev/stdout is one
+    subprocess.run([*COMMAND, "dump", "--output", str(sink)], check=True)
+    assert sink.is_char_device()
+    os.mkfifo(pipe)
+    with subprocess.Popen([*COMMAND, "dump", "--output", str(pipe)]) as process:
+        assert "\nnsexporter_namespaces{" in pipe.read_text()
+    assert process.returncode == 0
+    assert pipe.is_fifo()
+    told = subprocess.run([*COMMAND, "dump", "--output", str(out)], capture_output=True)
+    assert b"\nnsexporter_namespaces{" in told.stdout
+    into = subprocess.run([*COMMAND, "dump", "--output", str(tmp_path)], capture_output=True)
+    assert into.returncode == 1 and b"Traceback" not in into.stderr
+    assert sorted(os.listdir(tmp_path)) == ["null", "out", "pipe"]
 
 
 def test_a_reader_that_goes_early_gets_no_traceback() -> None:
