@@ -161,7 +161,7 @@ class MetadataCache:
                 metadata = source.lookup(identity)
             except Exception as error:  # users write some of it: what it does to us is not foreseen
                 self._failed(source, error)
-                failed = True
+                failed |= not isinstance(error, PermissionError)
                 continue
             if metadata is None:
                 continue

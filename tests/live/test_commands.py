@@ -303,7 +303,7 @@ def test_an_encoding_without_a_letter_is_no_traceback() -> None:
     ended = subprocess.run(
         [*COMMAND, "explain", "/"], capture_output=True, env=environment, text=True
     )
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.returncode, said(ended.stderr)) == (0, [])
 
 
 @pytest.mark.parametrize("command", ["ps", "lsns", "oom", "doctor", "metrics"])

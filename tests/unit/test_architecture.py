@@ -343,6 +343,7 @@ OTHERS = {
     "reference",  # docs/metrics.md
     "sandbox.__init__",  # the directories that may be written to
     "sandbox.landlock",
+    "storage",  # what dump is told to write to
     "views.terminal",  # /dev/null
     "web.document",  # the pages' own files
 }

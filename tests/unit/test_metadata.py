@@ -176,8 +176,8 @@ class Failing:
     name = "failing"
     runtimes = frozenset({"docker"})
 
-    def __init__(self, error: Exception) -> None:
-        self.error: Exception | None = error
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
         self.asked = 0
 
     def lookup(self, identity: Identity) -> Metadata | None:
@@ -243,6 +243,17 @@ def test_a_source_that_fails_as_nobody_foresaw_fails_alone(
     failing.error = None
     other = DOCKER | {"/other": DOCKER[CGROUP]}
     assert metadata.update(other)["/other"].name == "mended"  # who asks is alive
+
+
+def test_the_socket_is_asked_once_a_minute_where_the_state_may_not_be_read() -> None:
+    clock, state, api = Clock(), Failing(PermissionError(13, "Permission denied")), Failing()
+    metadata = MetadataCache(
+        [state, api], StateFiles("/nonexistent"), timeout=30, allow=(), clock=clock
+    )
+    for _ in range(600):
+        assert metadata.update(DOCKER)[CGROUP].name == "mended"
+        clock.now += 1
+    assert api.asked == 10  # and so ten minutes later, too: a rename shows
 
 
 def test_what_may_not_be_read_is_no_error_but_known() -> None:
