@@ -26,6 +26,8 @@ SHARE = ((None, GREEN), (0.8, YELLOW), (0.9, RED))
 """Colours of a share of a limit: from 0.9 on the alert fires."""
 KILLS = ((None, GREEN), (1, RED))
 PLAIN = ((None, BLUE),)
+LEAST = {"percentunit": 0.01, "cps": 1, "short": 1}
+"""Where an axis ends at least: where all is 0 it ends at 100 else, which of a share is 10000 %."""
 
 Steps = Sequence[tuple[float | None, str]]
 
@@ -230,9 +232,8 @@ def timeseries(
     }
     if minimum is not None:
         defaults["min"] = minimum
-        if maximum is None:
-            # Where all is 0, Grafana's axis ends at 100, which of a share is 10000 %.
-            custom["axisSoftMax"] = 0.01 if unit == "percentunit" else 1
+        if maximum is None and unit in LEAST:
+            custom["axisSoftMax"] = LEAST[unit]
     if maximum is not None:
         defaults["max"] = maximum
     if bars:
