@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from grafana.panels import DATASOURCE, Json, select
+from grafana.expressions import select
+from grafana.panels import DATASOURCE, Json
 
 TAG = "nsexporter"
 

@@ -3,19 +3,8 @@
 from __future__ import annotations
 
 from grafana.board import dashboard
-from grafana.panels import (
-    GREEN,
-    KILLS,
-    RED,
-    YELLOW,
-    Json,
-    Query,
-    row,
-    stat,
-    table,
-    timeseries,
-    value_map,
-)
+from grafana.panels import GREEN, KILLS, RED, YELLOW, Json, Query, row, stat, timeseries
+from grafana.tables import table, value_map
 
 HOST = "{{instance}}"
 YES_OR_NO = value_map(_1=("yes", GREEN), _0=("no", RED))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from grafana.board import dashboard
+from grafana.expressions import by_name
 from grafana.panels import (
     GREEN,
     KILLS,
@@ -11,13 +12,13 @@ from grafana.panels import (
     YELLOW,
     Json,
     Query,
-    by_name,
+    kill_bars,
     ranking,
     row,
     stat,
-    table,
     timeseries,
 )
+from grafana.tables import table
 
 PER_HOST = "max by (job, instance)"
 AGE = ((None, GREEN), (60, YELLOW), (120, RED))
@@ -170,22 +171,13 @@ def fleet() -> Json:
                 empty="",
             ),
             row("In the course of time"),
-            timeseries(
+            kill_bars(
                 "OOM kills by host",
                 "Kills between two points, one bar for each.",
-                [
-                    Query(
-                        expr=f"sum by (instance) ({kills} - {kills} offset $__interval > 0"
-                        f" or 0 * {kills} and on (job, instance)"
-                        f" increase({kills}[$__range] @ end()) > 0)",
-                        legend="{{instance}}",
-                    )
-                ],
-                "short",
-                bars=True,
-                calcs=("sum",),
-                empty="no kills",
-                interval="15s",
+                f"sum by (instance) ({kills} - {kills} offset $__interval > 0"
+                f" or 0 * {kills} and on (job, instance)"
+                f" increase({kills}[$__range] @ end()) > 0)",
+                "{{instance}}",
             ),
             timeseries(
                 "Worst share of a limit by host",

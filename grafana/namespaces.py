@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from grafana.board import dashboard
-from grafana.panels import (
-    GREEN,
-    ORANGE,
-    SHARE,
-    Json,
-    Query,
-    by_name,
-    ranking,
-    row,
-    stat,
-    table,
-    timeseries,
-    value_map,
-)
+from grafana.expressions import by_name
+from grafana.panels import GREEN, ORANGE, SHARE, Json, Query, ranking, row, stat, timeseries
+from grafana.tables import table, value_map
+from nsexporter.model import NS_TYPES
 
-TYPES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup", "time")
 HOSTS = value_map(_1=("host", ORANGE), _0=("own", GREEN))
 PER_NAMESPACE = "instance, ns_type, ns_inode"
 NOT_THE_HOSTS = (
@@ -169,7 +158,7 @@ def namespaces() -> Json:
                         steps=((None, "text"),),
                         width=90,
                     )
-                    for ns_type in TYPES
+                    for ns_type in NS_TYPES
                 ],
                 {"instance": "Host", "name": "Container"},
                 size=(24, 9),

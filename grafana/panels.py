@@ -1,25 +1,16 @@
-"""Pieces of Grafana dashboards as plain dicts: variables, queries, panels, their places.
-
-Expressions are written as PromQL without the host: `select` adds `job` and `instance` to every
-selector, so that these live in one place. Heights and widths are in Grafana's grid of 24 columns.
-"""
+"""Panels of Grafana dashboards as plain dicts; sizes are in Grafana's grid of 24 columns."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from grafana.expressions import select
+
 Json = dict[str, Any]
 
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
-HOST = 'job=~"$job",instance=~"$instance"'
-NAME = r"///(/.*)|//([^/]+)//.*|/?([^/]+(?:/[^/]+)?)/{1,2}[^/]*//.*"
-"""Of pod_name/container_name/container_id/cgroup: what a person calls it."""
-
-LONG = frozenset({"cgroup", "limiting_cgroup", "image", "path"})
-"""Labels that a column cuts off: the whole value opens with a click."""
 
 GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
 SHARE = ((None, GREEN), (0.8, YELLOW), (0.9, RED))
@@ -30,67 +21,6 @@ LEAST = {"percentunit": 0.01, "cps": 1, "short": 1}
 """Where an axis ends at least: where all is 0 it ends at 100 else, which of a share is 10000 %."""
 
 Steps = Sequence[tuple[float | None, str]]
-
-
-def select(expr: str) -> str:
-    """The expression with the chosen hosts in every selector, on one line.
-
-    >>> select('rate(nsexporter_x_total{a="b"}[5m])')
-    'rate(nsexporter_x_total{job=~"$job",instance=~"$instance",a="b"}[5m])'
-    >>> select("time() - nsexporter_y")
-    'time() - nsexporter_y{job=~"$job",instance=~"$instance"}'
-    """
-
-    def add(found: re.Match[str]) -> str:
-        return f"{found[1]}{{{HOST}" + ("," if found[2] else "}")
-
-    expr = " ".join(expr.split())
-    return re.sub(
-        r"\b((?:instance:|cgroup:)?(?:nsexporter|process|scrape)_[\w:]+|up\b)(\{)?", add, expr
-    )
-
-
-def named(expr: str) -> str:
-    """The same with a label `name`: pod/container, else container, its id, the cgroup's path."""
-    joined = f'label_join({expr}, "name", "/", "pod_name", "container_name", "container_id",'
-    return f'label_replace({joined} "cgroup"), "name", "$1$2$3", "name", "{NAME}")'
-
-
-def by_name(expr: str, *labels: str) -> str:
-    """One series for each host and name (and what else is asked for)."""
-    return f"max by ({', '.join(('instance', 'name', *labels))}) ({named(expr)})"
-
-
-def kills_drawn(selector: str = "") -> str:
-    """OOM kills between two points of a graph, integers kept (`increase()` extrapolates).
-
-    A series that is born above 0 counts where its last kill was in that time, or some scrapes
-    before it: the first one that has it comes later than the kill. What was killed in the time
-    range is 0 at other points: bars are as wide as their series' points are near.
-    """
-    now = f"nsexporter_oom_kills_total{selector}"
-    last = f"nsexporter_oom_last_kill_timestamp_seconds{selector}"
-    return (
-        f"({now} - {now} offset $__interval > 0"
-        f" or ({now} > 0 unless {now} offset $__interval) and on (job, instance, cgroup)"
-        f" {last} > time() - $__rate_interval_ms / 1000"
-        f" or 0 * ({now} > 0) and on (job, instance, cgroup)"
-        f" last_over_time({last}[$__range] @ end()) > $__from / 1000)"
-    )
-
-
-def kills(selector: str = "") -> str:
-    """OOM kills in the whole time range, of what is gone too.
-
-    A counter that is new, or was reset, counts where its last kill was in the range.
-    """
-    now = f"last_over_time(nsexporter_oom_kills_total{selector}[$__range])"
-    return (
-        f"({now} - nsexporter_oom_kills_total{selector} offset $__range > 0"
-        f" or {now} > 0 and on (job, instance, cgroup)"
-        f" last_over_time(nsexporter_oom_last_kill_timestamp_seconds{selector}[$__range])"
-        " > time() - $__range_s)"
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +40,7 @@ class Query:
     hidden: bool = False  # the value is of no interest, only the labels
 
     def target(self, *, instant: bool, table: bool) -> Json:
+        """The query as a panel has it."""
         return {
             "datasource": DATASOURCE,
             "editorMode": "code",
@@ -123,6 +54,7 @@ class Query:
 
 
 def thresholds(steps: Steps) -> Json:
+    """Grafana's thresholds: each colour from its value on."""
     return {
         "mode": "absolute",
         "steps": [{"color": color, "value": value} for value, color in steps],
@@ -262,6 +194,23 @@ def timeseries(
     return made
 
 
+def kill_bars(
+    title: str, description: str, query: str, legend: str, *, size: tuple[int, int] = (12, 8)
+) -> Json:
+    """OOM kills as bars, whose points are at least a scrape apart."""
+    return timeseries(
+        title,
+        description,
+        [Query(expr=query, legend=legend)],
+        "short",
+        size=size,
+        bars=True,
+        calcs=("sum",),
+        empty="no kills",
+        interval="15s",
+    )
+
+
 def ranking(
     title: str,
     description: str,
@@ -319,112 +268,6 @@ def override(name: str, **properties: Any) -> Json:
     }
 
 
-def table(
-    title: str,
-    description: str,
-    queries: Sequence[Query],
-    labels: dict[str, str],
-    *,
-    size: tuple[int, int] = (24, 10),
-    sort: str = "",
-    descending: bool = True,
-    widths: dict[str, int] | None = None,
-    links: dict[str, Json] | None = None,
-    empty: str = "none",
-) -> Json:
-    """One row for each set of label values; `labels` are columns (label to title), then values."""
-    single = len(queries) == 1
-    renames, overrides = dict(labels), []
-    order = list(labels)
-    excluded = {"Time": True}
-    for query in queries:
-        field = "Value" if single else f"Value #{query.ref}"
-        if query.hidden:
-            excluded[field] = True
-            continue
-        order.append(field)
-        renames[field] = query.column
-        properties: Json = {"unit": query.unit}
-        if query.steps:
-            properties["thresholds"] = thresholds(query.steps)
-            properties["custom_cellOptions"] = {"type": "color-text"}
-        if query.bar:
-            properties["custom_cellOptions"] = {
-                "type": "gauge",
-                "mode": "basic",
-                "valueDisplayMode": "text",
-            }
-            properties["min"], properties["max"] = 0, 1
-        if query.mappings:
-            properties["mappings"] = list(query.mappings)
-        if query.decimals is not None:
-            properties["decimals"] = query.decimals
-        if query.width:
-            properties["custom_width"] = query.width
-        overrides.append(override(query.column, **properties))
-    for label, name in labels.items():
-        properties = {"unit": "string"}
-        if widths and label in widths:
-            properties["custom_width"] = widths[label]
-        if label in LONG:
-            properties["custom_inspect"] = True
-        if links and label in links:
-            properties["links"] = [links[label]]
-        overrides.append(override(name, **properties))
-    return panel(
-        "table",
-        title,
-        description,
-        size,
-        targets=[query.target(instant=True, table=True) for query in queries],
-        fieldConfig={
-            "defaults": {
-                "unit": "short",
-                "color": {"mode": "thresholds"},
-                "thresholds": thresholds(((None, GREY),)),
-                "custom": {"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False},
-                "noValue": empty,
-            },
-            "overrides": overrides,
-        },
-        options={
-            "showHeader": True,
-            "cellHeight": "sm",
-            "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""},
-            "sortBy": [{"displayName": sort, "desc": descending}] if sort else [],
-        },
-        transformations=[
-            *([] if single else [{"id": "merge", "options": {}}]),
-            {
-                "id": "organize",
-                "options": {
-                    "excludeByName": excluded,
-                    "includeByName": {},
-                    "indexByName": {name: index for index, name in enumerate(order)},
-                    "renameByName": renames,
-                },
-            },
-        ],
-    )
-
-
 def row(title: str) -> Json:
+    """A heading across the dashboard."""
     return {"type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": {"w": 24}}
-
-
-def value_map(**texts: tuple[str, str]) -> Json:
-    """`_1=("host", RED)`: what a value reads as, and its colour."""
-    return {
-        "type": "value",
-        "options": {
-            value.lstrip("_"): {"index": index, "text": text, "color": color}
-            for index, (value, (text, color)) in enumerate(texts.items())
-        },
-    }
-
-
-UNLIMITED: Json = {
-    "type": "range",
-    "options": {"from": 2**62, "to": None, "result": {"index": 0, "text": "unlimited"}},
-}
-"""+Inf, which is what the exporter says where there is no limit."""

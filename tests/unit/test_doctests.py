@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-import nsexporter
-
-PACKAGE = Path(nsexporter.__file__).parent
+ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted(
-    "nsexporter." + ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-    for path in PACKAGE.rglob("*.py")
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for directory in ("nsexporter", "grafana")
+    for path in (ROOT / directory).rglob("*.py")
     if ">>> " in path.read_text(encoding="utf-8")
 )
 
