@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from zlib import crc32
 
@@ -44,14 +45,19 @@ def landing(telemetry_path: str, version: str) -> bytes:
 def _head(status: Status) -> Iterable[str]:
     path = status.telemetry_path
     yield (
-        f"<header>\n<h1>nsexporter on {text(status.host.name)}</h1>\n<p>"
+        f"<header>\n<h1>nsexporter on {text(status.host.name)}</h1>\n<p id=host>"
         f"{text(status.host.distribution or 'Linux')}, kernel {text(status.host.kernel)},"
         f" cgroup {escape(status.hierarchy)}, {size(status.memory_total)} of memory:"
         f" {status.cgroups} cgroups, {len(status.uses)} containers, {status.processes} processes,"
         f" {status.namespaces} namespaces, {number(status.oom_kills)} OOM kills since boot.</p>\n"
     )
     yield links((path, path), (DOCS, "docs"), ("/-/healthy", "healthy"), ("/-/ready", "ready"))
-    yield f"<p class=mute>Version {escape(status.version)}.</p>\n</header>\n"
+    seen = datetime.fromtimestamp(status.now, UTC)
+    yield (
+        f"<p class=mute>Version {escape(status.version)}, as of <time id=asof"
+        f' datetime="{seen:%Y-%m-%dT%H:%M:%SZ}">{seen:%Y-%m-%d %H:%M:%S} UTC</time>.'
+        "<span id=stale class=bad role=status></span></p>\n</header>\n"
+    )
 
 
 def _bar(share: float) -> str:

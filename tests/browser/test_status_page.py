@@ -111,11 +111,31 @@ def test_the_tree_folds_by_keyboard_and_a_refresh_leaves_it_so(
     folded.focus()
     page.keyboard.press("Enter")
     assert page.locator(f"#{name}[open]").count() == 1
-    page.evaluate("document.querySelector('main').firstElementChild.dataset.old = 1")
+    page.evaluate(
+        "for (const one of document.querySelectorAll('main > :first-child, #host, #asof'))"
+        " one.dataset.old = 1"
+    )
     with page.expect_response(lambda response: response.url.endswith("/")):
         page.clock.run_for(15_000)
-    page.wait_for_selector("main section[data-old]", state="detached")
+    page.wait_for_selector("[data-old]", state="detached")
     assert page.locator(f"#{name}[open]").count() == 1
+
+
+def test_a_page_that_gets_no_answer_says_so_until_there_is_one(
+    browser: Any, exporter: Exporter
+) -> None:
+    page = browser.new_context().new_page()
+    page.clock.install()
+    page.goto(f"http://127.0.0.1:{exporter.port}/")
+    told = page.get_by_role("status")
+    assert told.inner_text() == ""
+    page.route("**/*", lambda route: route.abort())
+    page.clock.run_for(15_000)
+    page.wait_for_selector("#stale:not(:empty)")
+    assert "No newer answer" in told.inner_text()
+    page.unroute_all()
+    page.clock.run_for(15_000)
+    page.wait_for_selector("#stale:empty", state="attached")
 
 
 def test_it_works_without_script(browser: Any, exporter: Exporter) -> None:

@@ -191,6 +191,11 @@ def test_a_containers_cgroup_has_its_name_in_the_tree() -> None:
     assert "<li class=leaf>&lt;web&gt; 0f <span" in page
 
 
+def test_the_page_says_of_when_it_is() -> None:
+    page = pages.status_page(status([], [])).decode()
+    assert 'datetime="1970-01-01T00:18:10Z">1970-01-01 00:18:10 UTC</time>' in page
+
+
 def test_a_large_tree_is_cut_and_says_so() -> None:
     leaves = tuple(
         Node(path=f"/{i}", name=str(i), usage=1, limit=None, children=()) for i in range(3000)
