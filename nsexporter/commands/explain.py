@@ -65,8 +65,8 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     finally:
         collector.close()
     target: str = arguments.target
-    if hierarchies is not None and target.startswith(f"{hierarchies.memory}/"):
-        target = target.removeprefix(str(hierarchies.memory))
+    if hierarchies is not None and f"{target}/".startswith(f"{hierarchies.memory}/"):
+        target = target.removeprefix(str(hierarchies.memory)) or "/"
     try:
         told = explain(columns, find(columns.snapshot, target))
     except NotFoundError as error:

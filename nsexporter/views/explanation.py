@@ -59,6 +59,7 @@ def find(snapshot: Snapshot, target: str) -> int:
             if cgroup.path == path:
                 return index
         raise NotFoundError(f"there is no cgroup {target} in the hierarchy that carries memory")
+    target = target.partition("://")[2] or target  # as the label `id` and Kubernetes write it
     owners = {i: one.container for i, one in enumerate(cgroups) if one.container is not None}
     for index, owner in owners.items():
         if target in (owner.name, owner.container_id):
@@ -68,7 +69,7 @@ def find(snapshot: Snapshot, target: str) -> int:
             if int(target) in cgroup.pids:
                 return index
     found = [index for index, owner in owners.items() if owner.container_id.startswith(target)]
-    if not found:
+    if not found or not target:
         raise NotFoundError(f"there is no container, cgroup or process {target}")
     if len(found) > 1:
         names = ", ".join(f"{owners[i].container_id[:12]} {owners[i].name}" for i in found)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from nsexporter.families import derived, protection
 from nsexporter.families.columns import Columns, integers
 from nsexporter.families.derived import Bound
-from nsexporter.views.units import number, size
+from nsexporter.views.units import size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +183,10 @@ def _kill(columns: Columns, index: int, i: int) -> str:
     text = "When that is not enough, the OOM killer kills the largest process"
     where = " of it" if i == index else f" below {columns.cgroups[i].path}"
     if others and i != index:
-        where += f", which may be one of {number(len(others))} other containers there"
+        one = "the other container"
+        if len(others) > 1:
+            one = f"one of {len(others)} other containers"
+        where += f", which may be {one} there"
     group = columns.number("memory.oom.group")
     # From the victim up to where the limit is, the topmost with the flag dies whole
     # (mem_cgroup_get_oom_group in mm/memcontrol.c).

@@ -44,6 +44,7 @@ def test_a_process_is_explained_by_its_cgroup(nested: tuple[Path, Path]) -> None
     with lab.process(child) as process:
         told = json.loads(explain(str(process.pid), "--json").stdout)
         lines = explain(str(child)).stdout.splitlines()
+        assert explain(str(root)).stdout.splitlines()[0] == "root"
     assert told["cgroup"] == f"/{child.relative_to(str(root))}"
     assert told["processes"] == 1
     limits = [(step["cgroup"], step["limit_bytes"], step["binds"]) for step in told["limits"]]

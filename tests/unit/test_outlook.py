@@ -104,6 +104,15 @@ def test_a_limit_above_it_binds_where_less_of_it_is_left() -> None:
     assert [step.path for step in steps(made, 2) if step.binds] == ["/pod"]
 
 
+def test_of_two_containers_the_other_one_may_be_killed() -> None:
+    tree = {"/": {}, "/pod": v2(100 * M, 104 * M), "/pod/a": v2(20 * M), "/pod/b": v2(80 * M)}
+    made = columns("v2", tree, containers="a b")
+    assert outlook(made, 2)[-1] == (
+        "When that is not enough, the OOM killer kills the largest process below /pod, which may be"
+        " the other container there, oom_score_adj considered."
+    )
+
+
 def test_without_a_limit_the_hosts_memory_bounds_it() -> None:
     made = columns("v2", {"/": {}, "/a": v2(60 * M)})
     assert outlook(made, 1) == [
@@ -177,13 +186,13 @@ def test_a_disabled_oom_killer_makes_processes_wait() -> None:
 def test_a_cgroup_is_found_by_name_id_path_and_pid() -> None:
     tree = {"/": {}, "/docker": v2(0), "/docker/web": v2(0), "/docker/web-2": v2(0)}
     snapshot = columns("v2", tree, containers="web web-2").snapshot
-    for target in ("web", "web0123", "/docker/web", "/docker/web/", "1002"):
+    for target in ("web", "web0123", "docker://web012", "/docker/web", "/docker/web/", "1002"):
         assert find(snapshot, target) == 2, target
     assert find(snapshot, "/") == 0
     with pytest.raises(NotFoundError, match="web012345678 web, web-20123456 web-2"):
         find(snapshot, "we")
-    for target in ("/nothing", "nothing", "7"):
-        with pytest.raises(NotFoundError, match=target):
+    for target in ("/nothing", "nothing", "7", "", "docker://"):
+        with pytest.raises(NotFoundError, match=f"there is no .*{target}"):
             find(snapshot, target)
 
 
