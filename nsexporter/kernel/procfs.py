@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from typing import Literal
 
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.parse import (
@@ -202,11 +203,19 @@ class Procfs:
 
         cgroup.procs has no process of other PID namespaces then (v1), or a 0 for each (v2).
         """
+        return self._in_foreign("pid")
+
+    def in_foreign_cgroup_namespace(self) -> bool:
+        """Whether we are in another cgroup namespace, to whose root /proc/PID/cgroup is relative
+        then (cgroup_namespaces(7)); False where it cannot be told."""
+        return self._in_foreign("cgroup")
+
+    def _in_foreign(self, ns_type: str) -> bool:
         try:
-            link = os.readlink(f"{self._root}/self/ns/pid")
+            link = os.readlink(f"{self._root}/self/ns/{ns_type}")
         except OSError:
             return False
-        return ns_link(link) != _INITIAL["pid"]
+        return ns_link(link) != _INITIAL[ns_type]
 
     def namespace_limits(self) -> dict[str, int]:
         """ns_type to how many namespaces a user may have here (namespaces(7))."""
@@ -217,7 +226,7 @@ class Procfs:
                 limits[ns_type] = int(text)
         return limits
 
-    def memory_cgroup(self, pid: int) -> str | None:
+    def memory_cgroup(self, pid: int | Literal["self"]) -> str | None:
         """The cgroup of a process in the hierarchy with memory, while the process tells."""
         text = self._reader.read_all("oom", f"{self._root}/{pid}/cgroup")
         return None if text is None else proc_cgroup(text)

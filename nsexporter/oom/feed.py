@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -48,6 +49,8 @@ class Feed:
         # Processes and where they were seen: by the last pass, and since the one before it.
         self._pids: tuple[Mapping[int, int], Sequence[str]] = {}, ()
         self._recent: dict[int, str] = {}
+        # Our cgroup namespace's root, None where it is not the host's and not known yet.
+        self._namespace = None if procfs.in_foreign_cgroup_namespace() else "/"
         self._recent_before: dict[int, str] = {}
 
     @property
@@ -139,6 +142,7 @@ class Feed:
         with self._lock:
             paths = [one.path for one in cgroups]
             self._pids = pids, paths
+            self._find_namespace()
             self._recent_before, self._recent = self._recent, {}
             entries = self._ledger.entries
             if entries:
@@ -171,13 +175,30 @@ class Feed:
         if kill.task_memcg is not None:
             return kill.task_memcg, True
         if kill.pid is not None and now:
-            own = self._procfs.memory_cgroup(kill.pid)
+            own = self._absolute(self._procfs.memory_cgroup(kill.pid))
             if own is not None:
                 return self._without_deleted(own), True
             seen = self._seen(kill.pid)
             if seen is not None:
                 return seen, False
         return kill.group, False
+
+    def _absolute(self, cgroup: str | None) -> str | None:
+        """The path of a cgroup that /proc tells relative to our cgroup namespace's root."""
+        if cgroup is None or self._namespace == "/":
+            return cgroup
+        if self._namespace is None:
+            return None
+        absolute = os.path.normpath(f"{self._namespace}{cgroup}")
+        return None if absolute == "/" else absolute  # v1: it exits
+
+    def _find_namespace(self) -> None:
+        """Our cgroup namespace's root, by where a pass found us."""
+        pids, paths = self._pids
+        if self._namespace is None and (index := pids.get(os.getpid())) is not None:
+            inside = (self._procfs.memory_cgroup("self") or "").rstrip("/")
+            if paths[index].endswith(inside):
+                self._namespace = paths[index].removesuffix(inside)
 
     def _seen(self, pid: int) -> str | None:
         """The cgroup in which a process was seen last."""

@@ -124,6 +124,22 @@ def test_a_restart_neither_loses_a_kill_nor_counts_one_twice(top: Path, tmp_path
         assert any(str(state) in line and "is ignored" in line for line in exporter.log)
 
 
+def test_in_a_cgroup_namespace_of_its_own_no_kill_counts_twice(top: Path, tmp_path: Path) -> None:
+    inside = top / "exporter"
+    inside.mkdir()
+    enter = 'echo 0 >"$0/cgroup.procs" && exec unshare --cgroup "$@"'
+    with running(settings(tmp_path), by=("sh", "-c", enter, str(inside))) as exporter:
+        before, total = counted(kills.scrape(exporter)), kills.vmstat()
+        # More than the kernel names in its log: of the others /proc/PID/cgroup tells.
+        names = kills.storm(top, range(30))
+        rise = kills.vmstat() - total
+        samples = kills.wait_for(exporter, lambda now: counted(now) - before >= rise)
+        assert rise <= counted(samples) - before <= kills.vmstat() - total
+        named = kills.by_cgroup(samples, "/")
+        assert not [cgroup for cgroup in named if cgroup.startswith("/..")]
+        assert {named[name] for name in names if name in named} == {1}
+
+
 def test_a_kernel_log_that_may_be_read_from_now_on_has_no_new_kills(
     top: Path, tmp_path: Path
 ) -> None:
