@@ -60,6 +60,18 @@ def scrape(exporter: Exporter) -> Samples:
     return read(exporter.get()[2].decode())
 
 
+def later(exporter: Exporter) -> Samples:
+    """What the exporter tells of a pass that began after this call."""
+    passes = scrape(exporter)["nsexporter_passes_total", frozenset()]
+
+    def told() -> Samples | None:
+        samples = scrape(exporter)
+        # The next one may have been under way.
+        return samples if samples["nsexporter_passes_total", frozenset()] >= passes + 2 else None
+
+    return until(told)
+
+
 def by_cgroup(samples: Samples, below: str) -> dict[str, int]:
     """Kills of the cgroups below a path that had one."""
     kills: dict[str, int] = {}

@@ -63,7 +63,7 @@ def test_a_living_cgroup_shows_0_and_then_every_kill(top: Path, tmp_path: Path) 
         for count in (1, 2, 3):
             kills.kill(cgroup)
             assert told(exporter, top, count) == {name: count}
-        time.sleep(1.1)  # another pass
+        kills.later(exporter)
         assert told(exporter, top, 3) == {name: 3}
 
 
@@ -82,8 +82,7 @@ def test_a_kill_in_a_child_counts_for_the_container(top: Path, tmp_path: Path) -
         kills.kill(child)
         assert told(exporter, top, 1) == {name: 1}
         lab.remove(container)
-        time.sleep(1.1)
-        samples = kills.scrape(exporter)
+        samples = kills.later(exporter)
         assert of(samples, "nsexporter_oom_kills_total", **labels) == 1
 
 
@@ -116,7 +115,7 @@ def test_a_restart_neither_loses_a_kill_nor_counts_one_twice(top: Path, tmp_path
     expected[lab.path_of(alive)] = 2
     with running(flag) as exporter:
         assert told(exporter, top, 8) == expected
-        time.sleep(1.1)
+        kills.later(exporter)
         assert told(exporter, top, 8) == expected
     state.write_text("rubbish")
     with running(flag) as exporter:
@@ -158,8 +157,7 @@ def test_a_kernel_log_that_may_be_read_from_now_on_has_no_new_kills(
     kills.kill(alive)
     with running(settings(tmp_path, state_file=state)) as exporter:
         assert told(exporter, top, before[name] + 1)[name] == 2
-        time.sleep(2.2)  # two passes
-        samples = kills.scrape(exporter)
+        samples = kills.later(exporter)
         assert total < counted(samples) <= kills.vmstat()
         after = kills.by_cgroup(samples, "/")
         assert {one: after.get(one) for one in gone} == {one: before.get(one) for one in gone}
@@ -178,7 +176,7 @@ def test_a_renamed_cgroup_has_no_new_kill(top: Path, tmp_path: Path) -> None:
         expected = {name: 1, f"{name}/child": 1}
         assert told(exporter, top, 2) == expected
         parent.rename(top / "after")
-        time.sleep(2.2)  # two passes
+        kills.later(exporter)
         assert told(exporter, top, 2) == expected
         kills.kill(top / "after")
         assert told(exporter, top, 3) == {**expected, lab.path_of(top / "after"): 1}
