@@ -35,3 +35,12 @@ def read(text: str) -> Samples:
 
 def of(samples: Samples, name: str, /, **labels: str) -> float | None:
     return samples.get((name, frozenset(labels.items())))
+
+
+def capabilities_of(samples: Samples) -> dict[str, float]:
+    """What nsexporter_capability tells, by name."""
+    return {
+        dict(labels)["name"]: value
+        for (name, labels), value in samples.items()
+        if name == "nsexporter_capability"
+    }

@@ -15,6 +15,7 @@ import yaml
 
 from nsexporter import __version__
 from tests.conftest import Need
+from tests.deploy.checkout import copied
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,21 +30,6 @@ def make(directory: Path, *targets: str) -> None:
         env=os.environ | {"SOURCE_DATE_EPOCH": "1700000000"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def copied(directory: Path) -> Path:
-    """The files that git tracks, or would, in another place and with other times."""
-    names = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        check=True,
-    ).stdout.split(b"\0")
-    for name in filter(None, map(os.fsdecode, names)):
-        if (ROOT / name).exists():
-            (directory / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, directory / name)
-    return directory
 
 
 def digests(directory: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ from nsexporter.cli import parser
 from nsexporter.reference import entries
 from nsexporter.web import webconfig
 from tests.conftest import Need
-from tests.deploy.test_artifacts import copied
+from tests.deploy.checkout import copied
 from tests.documents import DOCUMENTS, ROOT, Block, blocks, commands, indented
 from tests.grafana import rules
 

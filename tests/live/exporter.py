@@ -12,12 +12,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 COMMAND = [sys.executable, "-m", "nsexporter"]
+NOBODY = "65534"
 
 
 def said(stderr: bytes | str) -> list[str]:
     """What a command wrote to standard error but its log, which tells what this host lacks."""
     text = os.fsdecode(stderr)
     return [line for line in text.splitlines() if not line.startswith("ts=")]
+
+
+def setpriv(capabilities: tuple[str, ...] | None) -> list[str]:
+    """What a program is run by to have only these, as another user; None: as we are."""
+    if capabilities is None:
+        return []
+    listed = ",".join(["-all", *(f"+{name}" for name in capabilities)])
+    return [
+        *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+        *(f"--inh-caps={listed}", f"--ambient-caps={listed}", f"--bounding-set={listed}"),
+    ]
 
 
 class Exporter:

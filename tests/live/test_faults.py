@@ -18,8 +18,7 @@ import pytest
 
 from tests.conftest import Need
 from tests.live import lab
-from tests.live.exporter import COMMAND, Exporter, running
-from tests.live.test_privileges import command
+from tests.live.exporter import COMMAND, Exporter, running, setpriv
 from tests.waiting import until
 
 
@@ -103,7 +102,7 @@ def test_hidepid_hides_processes_and_the_capability_says_so(top: Path) -> None:
     told = private(
         'mount -t proc -o hidepid=2 proc "$1"; shift; exec "$@"',
         "/mnt",
-        *command(()),
+        *setpriv(()),
         *(sys.executable, "-m", "nsexporter", "dump", "--path.procfs=/mnt"),
     )
     assert told.returncode == 0, told.stderr

@@ -11,9 +11,8 @@ import pytest
 
 from tests.conftest import Need
 from tests.live import kills, lab
-from tests.live.exporter import Exporter, running
-from tests.live.test_privileges import capabilities_of, command
-from tests.samples import Samples, of
+from tests.live.exporter import Exporter, running, setpriv
+from tests.samples import Samples, capabilities_of, of
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +71,7 @@ def is_told_in_full(exporter: Exporter, top: Path) -> None:
 def test_an_ordinary_user_counts_by_the_cgroups_counters_and_the_hosts_total(top: Path) -> None:
     alive = kills.limited(top, "alive")
     name = lab.path_of(alive)
-    with running(by=command(())) as exporter:
+    with running(by=setpriv(())) as exporter:
         kmsg = kmsg_for_everybody()
         # On v1 only root may ask for notifications.
         told = {
@@ -90,7 +89,7 @@ def test_an_ordinary_user_counts_by_the_cgroups_counters_and_the_hosts_total(top
 
 
 def test_cap_syslog_is_enough_for_victims_and_for_cgroups_that_are_gone(top: Path) -> None:
-    with running(by=command(("syslog",))) as exporter:
+    with running(by=setpriv(("syslog",))) as exporter:
         assert capable(kills.scrape(exporter)) == (1, 1, 1)
         is_told_in_full(exporter, top)
 

@@ -15,10 +15,10 @@ import pytest
 
 from tests.conftest import Need
 from tests.live import lab
-from tests.samples import Samples, read
+from tests.live.exporter import setpriv
+from tests.samples import Samples, capabilities_of, read
 from tests.waiting import SLOWNESS
 
-NOBODY = "65534"
 SETS: Mapping[str, tuple[str, ...] | None] = {
     "none": (),
     "CAP_SYSLOG": ("syslog",),
@@ -106,21 +106,10 @@ def scene(need: Need, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scen
             yield Scene(rootfs, f"/{top.name}/docker/{identifier}", inode)
 
 
-def command(capabilities: tuple[str, ...] | None) -> list[str]:
-    """What a program is run by to have only these."""
-    if capabilities is None:
-        return []
-    listed = ",".join(["-all", *(f"+{name}" for name in capabilities)])
-    return [
-        *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
-        *(f"--inh-caps={listed}", f"--ambient-caps={listed}", f"--bounding-set={listed}"),
-    ]
-
-
 def dump(scene: Scene, capabilities: tuple[str, ...] | None) -> Samples:
     """One pass with these capabilities."""
     told = subprocess.run(
-        [*command(capabilities), sys.executable, "-m", "nsexporter", "dump",
+        [*setpriv(capabilities), sys.executable, "-m", "nsexporter", "dump",
          f"--path.rootfs={scene.rootfs}"],
         capture_output=True, text=True,
     )  # fmt: skip
@@ -137,18 +126,10 @@ def seen(samples: Samples, sight: Sight) -> bool:
     )
 
 
-def capabilities_of(samples: Samples) -> dict[str, float]:
-    return {
-        dict(labels)["name"]: value
-        for (name, labels), value in samples.items()
-        if name == "nsexporter_capability"
-    }
-
-
 def test_what_is_missing_is_what_the_capability_metric_says(
     scene: Scene, pytestconfig: pytest.Config
 ) -> None:
-    can_run = subprocess.run([*command(()), sys.executable, "-c", "import nsexporter"])
+    can_run = subprocess.run([*setpriv(()), sys.executable, "-c", "import nsexporter"])
     if can_run.returncode:
         pytest.skip("an ordinary user cannot run this Python")
     table: dict[str, dict[str, bool]] = {sight.text: {} for sight in scene.sights}
@@ -193,7 +174,7 @@ def test_what_is_missing_is_what_the_capability_metric_says(
 def test_an_ordinary_user_gets_no_errors_in_the_log(scene: Scene) -> None:
     """What may not be read is no error at every pass: it is told once, by the capability."""
     told = subprocess.run(
-        [*command(()), sys.executable, "-m", "nsexporter", "dump",
+        [*setpriv(()), sys.executable, "-m", "nsexporter", "dump",
          f"--path.rootfs={scene.rootfs}"],
         capture_output=True, text=True,
     )  # fmt: skip

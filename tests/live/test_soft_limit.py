@@ -14,7 +14,7 @@ from nsexporter import config
 from nsexporter.collector import Collector
 from nsexporter.kernel.parse import meminfo
 from tests.live import lab
-from tests.live.test_edge import M, cgroup, end, figure, holder
+from tests.live.holder import M, cgroup, end, figure, holder
 from tests.samples import of, scrape
 
 SOFT = "memory.soft_limit_in_bytes"
@@ -33,9 +33,7 @@ def scarce() -> Iterator[None]:
     if device is None or lab.version() != "v1":
         pytest.skip("it takes all memory of the host, and v1: only in a guest")
     with ExitStack() as stack:
-        subprocess.run(["mkswap", device], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run(["swapon", device], check=True)
-        stack.callback(subprocess.run, ["swapoff", device])
+        stack.enter_context(lab.swap_on(device))
         tracefs = "/sys/kernel/tracing"
         if not os.listdir(tracefs):
             subprocess.run(["mount", "-t", "tracefs", "tracefs", tracefs], check=True)
