@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
 import urllib.request
 import uuid
@@ -19,7 +18,7 @@ from tests import samples
 from tests.conftest import Need
 from tests.kernels.guests import CHECKOUT, SHARE
 from tests.live import lab
-from tests.systemd.host import run
+from tests.systemd.host import box, run
 from tests.waiting import deadline
 
 ADDRESS = "http://localhost:10061/metrics"
@@ -45,13 +44,7 @@ def image(need: Need) -> Iterator[Path]:
     busybox = shutil.which("busybox")
     need("systemd", busybox is not None, "busybox-static is not installed")
     assert busybox is not None
-    made = Path(f"/run/nsexporter-test-{uuid.uuid4().hex[:8]}.tar")
-    with tarfile.open(made, "w") as archive:
-        archive.add(busybox, "bin/busybox")
-        for applet in ("sh", "sleep", "dd"):
-            link = tarfile.TarInfo(f"bin/{applet}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            archive.addfile(link)
+    made = box(Path(f"/run/nsexporter-test-{uuid.uuid4().hex[:8]}.tar"), busybox)
     yield made
     made.unlink()
 

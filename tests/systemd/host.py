@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+import tarfile
+from pathlib import Path
 
 from tests.samples import Samples
+from tests.waiting import until
 
 MB = 1 << 20
 MEMORY = "nsexporter_cgroup_memory_"
@@ -15,6 +18,26 @@ def run(*command: str) -> str:
     told = subprocess.run(command, capture_output=True, text=True)
     assert told.returncode == 0, f"{command}: {told.stdout}{told.stderr}"
     return told.stdout.strip()
+
+
+def box(place: Path, busybox: str) -> Path:
+    """A root file system of busybox as a tar file, at `place`."""
+    with tarfile.open(place, "w") as archive:
+        archive.add(busybox, "bin/busybox")
+        for applet in ("sh", "sleep", "dd"):
+            link = tarfile.TarInfo(f"bin/{applet}")
+            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
+            archive.addfile(link)
+    return place
+
+
+def start_docker(unit: str) -> None:
+    """Docker as a unit, with systemd's cgroup driver and no networks of its own."""
+    run(
+        *("systemd-run", f"--unit={unit}", "--property=Delegate=yes", "dockerd"),
+        *("--exec-opt", "native.cgroupdriver=systemd", "--bridge=none", "--iptables=false"),
+    )
+    until(lambda: subprocess.run(["docker", "info"], capture_output=True).returncode == 0, 60)
 
 
 def shown(unit: str, *properties: str) -> dict[str, str]:

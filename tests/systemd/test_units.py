@@ -19,7 +19,7 @@ from tests.conftest import Need
 from tests.live import lab
 from tests.samples import Samples
 from tests.systemd.conftest import Installed
-from tests.systemd.host import MB, MEMORY, labels, run, value
+from tests.systemd.host import MB, MEMORY, labels, run, start_docker, value
 from tests.waiting import until
 
 LIMITS = ("--memory=64m", "--memory-reservation=32m", "--memory-swap=64m", "--network=none")
@@ -77,11 +77,7 @@ def test_dockers_scopes_are_containers_and_their_kills_are_counted(
     installed: Installed, unit: str, image: Path, need: Need
 ) -> None:
     need("systemd", shutil.which("dockerd") is not None, "docker is not installed")
-    run(
-        *("systemd-run", f"--unit={unit}", "--property=Delegate=yes", "dockerd"),
-        *("--exec-opt", "native.cgroupdriver=systemd", "--bridge=none", "--iptables=false"),
-    )
-    until(lambda: subprocess.run(["docker", "info"], capture_output=True).returncode == 0, 60)
+    start_docker(unit)
     run("docker", "import", str(image), "box")
     box = ("docker", "run", "--detach", *LIMITS)
     quiet = run(*box, "--name=quiet", "box", "sleep", "600")

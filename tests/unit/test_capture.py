@@ -325,6 +325,7 @@ def test_there_are_golden_hosts() -> None:
         "hybrid",
         "kubernetes-node",
         "rhel7-docker",
+        "systemd",
         "v1-hybrid-docker",
         "v2-systemd",
         "v2",
