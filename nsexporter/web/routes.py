@@ -13,6 +13,7 @@ log = logging.getLogger(__name__)
 
 _BUDGET = 9.5  # seconds for a client that names none: Prometheus's default time-out, less a margin
 _LONGEST_BUDGET = 30.0
+_MOST_FIELDS = 500  # several times as many as there are families
 DOCS = "/docs"
 _PAGES = ("/", DOCS)
 
@@ -37,7 +38,7 @@ class Job:
     """A request that takes a while; requests with equal jobs get the same answer."""
 
     path: str
-    query: str
+    names: frozenset[str]  # of families, all where there are none; of a query nothing else counts
     openmetrics: bool
     gzip: bool
 
@@ -52,9 +53,17 @@ class Routes:
     def plan(self, request: Request) -> Response | Job:
         """The response where it is at hand, else what a worker is to do for it."""
         if request.path in (self._telemetry_path, *_PAGES):
+            names: frozenset[str] = frozenset()
+            if request.path == self._telemetry_path and request.query:
+                try:
+                    asked = parse_qs(request.query, max_num_fields=_MOST_FIELDS)
+                except ValueError:
+                    text = f"a query has at most {_MOST_FIELDS} fields\n"
+                    return Response(400, PLAIN, [text.encode()])
+                names = frozenset(asked.get("name[]", ()))
             return Job(
                 request.path,
-                request.query,
+                names,
                 wants_openmetrics(request.headers.get("accept", "")),
                 accepted(request.headers.get("accept-encoding", ""), "gzip") > 0,
             )
@@ -69,9 +78,8 @@ class Routes:
         """The response to a job, within `budget` seconds; a bug is logged and is a 500."""
         try:
             if job.path == self._telemetry_path:
-                names = frozenset(parse_qs(job.query).get("name[]", ()))
                 return self._application.metrics(
-                    openmetrics=job.openmetrics, gzip=job.gzip, names=names, budget=budget
+                    openmetrics=job.openmetrics, gzip=job.gzip, names=job.names, budget=budget
                 )
             return self._application.page(job.path)
         except Exception:

@@ -158,7 +158,10 @@ def test_clients_that_wait_for_the_same_answer_get_it_from_one_call() -> None:
     with serving() as site:
         gate = threading.Event()
         site.application.wait = gate.wait
-        busy = [site.connect(b"GET /metrics?%d HTTP/1.1\r\nHost: x\r\n\r\n" % n) for n in range(4)]
+        busy = [
+            site.connect(b"GET /metrics?name[]=%d HTTP/1.1\r\nHost: x\r\n\r\n" % n)
+            for n in range(4)
+        ]
         until(lambda: site.application.calls == 4)  # every worker is
         alike = [site.connect(ASK_AND_END) for _ in range(20)]
         until(lambda: site.server.connections == 24)
@@ -167,6 +170,27 @@ def test_clients_that_wait_for_the_same_answer_get_it_from_one_call() -> None:
         assert all(rest(client).endswith(b"a 1\n") for client in alike)
         assert site.application.calls == 5
         assert len(busy) == 4
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/metrics"])
+def test_an_answer_is_made_once_for_all_whatever_else_their_queries_say(path: str) -> None:
+    with serving() as site:
+        go_on = threading.Event()
+        site.application.wait = lambda: go_on.wait(20)
+        asks = [
+            f"GET {path}?{n}=x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" for n in range(50)
+        ]
+        clients = [site.connect(ask.encode()) for ask in asks]
+        until(lambda: sum(one.stage == "answer" for one in site.server._connections) == 50)
+        go_on.set()
+        assert all(b"HTTP/1.1 200 OK" in rest(client) for client in clients)
+        assert site.application.calls <= 5, "one for each worker, and one for the others"
+
+
+def test_a_query_of_too_many_fields_is_refused() -> None:
+    with serving() as site:
+        assert site.get("/metrics?" + "&".join(f"name[]={n}" for n in range(500)))[0] == 200
+        assert site.get("/metrics?" + "&".join(f"name[]={n}" for n in range(501)))[0] == 400
 
 
 def test_an_exhausted_descriptor_table_costs_idle_clients_not_scrapes() -> None:

@@ -32,6 +32,8 @@ class Application:
         return Response(200, "text/plain", [self.body])
 
     def page(self, path: str) -> Response:
+        self.calls += 1
+        self.wait()
         return Response(200, "text/html", [b"<p>"])
 
     def ready(self) -> bool:
