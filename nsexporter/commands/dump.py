@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from nsexporter.collector import Collector
-from nsexporter.config import Config
+from nsexporter.config import Config, Switch
 from nsexporter.loop import Loop
 from nsexporter.publication import Publication
 from nsexporter.storage import write_atomically
@@ -37,9 +38,10 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
         published = loop.once()
     if published is None:
         return 1
-    chunks = Publication(loop, collector, config).chunks(
-        published, openmetrics=arguments.openmetrics
-    )
+    # Without process_* and python_*: this process ends now, and node_exporter has its own.
+    collectors = replace(config.collectors, self=Switch(enabled=False))
+    publication = Publication(loop, collector, replace(config, collectors=collectors))
+    chunks = publication.chunks(published, openmetrics=arguments.openmetrics)
     output: str = arguments.output
     if output == "-":
         terminal.write_bytes(chunks)

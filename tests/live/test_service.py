@@ -150,7 +150,9 @@ def test_dump_prints_the_exposition_and_writes_it_atomically(tmp_path: Path) -> 
     subprocess.run([*COMMAND, "dump", "--output", str(target)], check=True)
     assert os.listdir(tmp_path) == ["nsexporter.prom"]
     assert target.stat().st_mode & 0o777 == 0o644
-    assert list(text_string_to_metric_families(target.read_text()))
+    # node_exporter drops what has the name of a metric of its own, and complains at every scrape.
+    names = {family.name for family in text_string_to_metric_families(target.read_text())}
+    assert not [name for name in names if not name.startswith("nsexporter_")]
     link = tmp_path / "link.prom"
     link.symlink_to(target)
     target.write_text("")
