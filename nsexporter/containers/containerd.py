@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from nsexporter.model import Identity
 _TASKS = "io.containerd.runtime.v2.task"
 _DATABASE = "io.containerd.metadata.v1.bolt/meta.db"
 _CRI = "io.kubernetes.cri."  # pkg/cri/annotations
+_CRI_METADATA = b"io.cri-containerd.container.metadata"  # internal/cri/store/container
 _YEAR_1 = 62_135_596_800  # seconds from Go's zero time to the epoch
 
 
@@ -92,6 +94,7 @@ class Containerd:
                     found = database.values(*at, one.encode(), b"labels")
                     labels |= {key.decode(): value.decode() for key, value in found.items()}
             image = told.image or record.get(b"image", b"").decode()
+            extension = database.value(*at, container_id.encode(), b"extensions", _CRI_METADATA)
             digest = database.value(
                 *(b"v1", namespace.encode(), b"images", image.encode(), b"target", b"digest")
             )
@@ -103,6 +106,7 @@ class Containerd:
             image=image,
             image_id=(digest or b"").decode(),
             created=_go_time(record.get(b"createdat", b"")),
+            restarts=None if extension is None else _attempt(extension),
             labels=labels,
         )
 
@@ -130,6 +134,18 @@ def _sandbox(file: StateFile) -> str:
 
 def _annotations(file: StateFile) -> Mapping[str, str]:
     return texts(document(file).get("annotations"))
+
+
+def _attempt(extension: bytes) -> int | None:
+    """Which of the kubelet's attempts to run it a container is, from 0, as CRI was told.
+
+    The extension is a protobuf Any, a type's URL before an object of JSON, which leaves out a 0.
+    """
+    told = json.loads(extension[extension.index(b"{") :])
+    for key in ("Metadata", "Config", "metadata"):
+        told = told.get(key) if isinstance(told, dict) else None
+    attempt = told.get("attempt", 0) if isinstance(told, dict) else None
+    return attempt if isinstance(attempt, int) else None
 
 
 def _go_time(data: bytes) -> float | None:

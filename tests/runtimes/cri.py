@@ -120,6 +120,7 @@ def container_config(
     image: str,
     *command: str,
     labels: Mapping[str, str],
+    attempt: int = 0,
     network: int = POD,
     pid: int = CONTAINER,
     ipc: int = POD,
@@ -128,7 +129,7 @@ def container_config(
     linux = {2: message({3: message({1: network, 2: pid, 3: ipc})})}
     return message(
         {
-            1: message({1: name}),
+            1: message({1: name, 2: attempt}),
             2: message({1: image}),
             3: list(command),
             9: dict(labels),

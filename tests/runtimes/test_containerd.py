@@ -70,7 +70,9 @@ def test_the_sandbox_and_the_container_of_a_pod_of_cri_are_told_apart(
     )
     sandbox = cri.run_pod(pod)
     try:
-        app = container_config("app", IMAGE, "sleep", "86400", labels={}, network=network)
+        app = container_config(
+            "app", IMAGE, "sleep", "86400", labels={}, attempt=network, network=network
+        )
         made = cri.run(sandbox, pod, app)
         seen = containerd.lab.snapshot(**{"labels.allow": ("tier",)})
         found, pause = own(seen, made), own(seen, sandbox)
@@ -82,6 +84,7 @@ def test_the_sandbox_and_the_container_of_a_pod_of_cri_are_told_apart(
         assert container is not None and other is not None
         status = cri.status(made)
         assert container.name == fields(status[2][0])[1][0].decode() == "app"
+        assert container.restarts == (fields(status[2][0])[2] or [0])[0] == network
         assert container.image == IMAGE
         assert container.runtime == "containerd"
         assert container.created == pytest.approx(status[4][0] / 1e9)

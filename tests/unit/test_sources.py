@@ -157,6 +157,34 @@ def test_the_database_adds_image_creation_and_the_pods_labels(tmp_path: Path) ->
     assert found["labels"] == {"app": "own", "tier": "back"}
 
 
+@pytest.mark.parametrize(
+    ("told_by_cri", "restarts"),
+    [
+        ('{"Version":"v1","Metadata":{"Config":{"metadata":{"name":"app","attempt":3}}}}', 3),
+        ('{"Metadata":{"Config":{"metadata":{"name":"app"}}}}', 0),
+        ('{"Metadata":{"Config":{"metadata":{"attempt":"3"}}}}', None),
+        ('{"Metadata":{"Config":[]}}', None),
+    ],
+)
+def test_the_kubelets_attempt_is_the_number_of_restarts(
+    told_by_cri: str, restarts: int | None, tmp_path: Path
+) -> None:
+    bundle(tmp_path, CRI)
+    url = b"github.com/containerd/cri/pkg/store/container/Metadata"
+    record = {
+        b"image": b"",
+        b"extensions": {
+            b"io.cri-containerd.container.metadata": b"\x0a\x36" + url + told_by_cri.encode()
+        },
+    }
+    path = tmp_path / "var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(bolt({b"v1": {b"k8s.io": {b"containers": {H.encode(): record}}}}))
+    found = told(tmp_path, "containerd")
+    assert found is not None
+    assert (found.restarts, found.problem) == (restarts, None)
+
+
 def test_a_database_that_lies_leaves_what_the_bundle_says(tmp_path: Path) -> None:
     bundle(tmp_path, CRI)
     write(tmp_path, "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db", "no database")
