@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _FIRST_RETRY = 1.0  # seconds
 _LAST_RETRY = 300.0
 _EARLY = 60.0  # seconds for which is kept what was asked for ahead of any pass
+_HUNG = 5.0  # seconds after which a source is not waited for any more: a dead file system
 _UNWATCHED = 60.0  # seconds after which is asked again where no file can show a change
 
 
@@ -50,8 +51,9 @@ class MetadataCache:
     """Metadata of containers by cgroup path.
 
     Sources are asked in a thread of their own, so that one that hangs costs a pass the timeout
-    at most; what comes later is there for the next pass. `errors` counts failures by source,
-    `denied` has the sources whose state may not be read.
+    at most; what comes later is there for the next pass. One that does not come back at all is left
+    to its thread, and not asked until it does. `errors` counts failures by source, `denied` has the
+    sources whose state may not be read.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class MetadataCache:
         self._asked: dict[str, Identity] = {}
         self._answers: list[_Answer] = []
         self._thread: threading.Thread | None = None
+        self._asking: dict[threading.Thread, tuple[str, float]] = {}  # which source, since when
+        self._hung: dict[threading.Thread, str] = {}  # and those that were given up
 
     def close(self) -> None:
         """Watch no state file any more."""
@@ -104,6 +108,7 @@ class MetadataCache:
             elif one.retry > now and path not in changed:
                 continue
             due[path] = identity
+        self._give_up()
         if due:
             self._ask(due)
         self._take()
@@ -137,8 +142,28 @@ class MetadataCache:
             self._thread = thread
         return True
 
+    def _give_up(self) -> None:
+        """Go on without a source that hangs, with another thread."""
+        with self._condition:
+            thread = self._thread
+            if thread is None or thread not in self._asking:
+                return
+            name, since = self._asking[thread]
+            if self._clock() - since < _HUNG:
+                return
+            log.warning("metadata source %s hangs: it is left alone until it answers", name)
+            self.errors[name] += 1
+            self._hung[thread] = name
+            self._thread = None
+            path = next(iter(self._asked))
+            identity = self._asked.pop(path)
+            self._answers.append(_Answer(path, identity, None, True, self._clock()))
+            if self._asked:
+                self._working()
+
     def _work(self) -> None:
-        """Ask for each container, then end."""
+        """Ask for each container, then end; what was given up meanwhile is no answer."""
+        thread = threading.current_thread()
         while True:
             with self._condition:
                 if not self._asked:
@@ -147,6 +172,9 @@ class MetadataCache:
                 path, identity = next(iter(self._asked.items()))
             metadata, failed = self._lookup(identity)
             with self._condition:
+                self._asking.pop(thread, None)
+                if self._hung.pop(thread, None) is not None:
+                    return
                 self._answers.append(_Answer(path, identity, metadata, failed, self._clock()))
                 del self._asked[path]
                 self._condition.notify_all()
@@ -157,6 +185,10 @@ class MetadataCache:
         for source in self._sources:
             if identity.runtime is not None and identity.runtime not in source.runtimes:
                 continue
+            if source.name in self._hung.values():
+                failed = True
+                continue
+            self._asking[threading.current_thread()] = source.name, self._clock()
             try:
                 metadata = source.lookup(identity)
             except Exception as error:  # users write some of it: what it does to us is not foreseen

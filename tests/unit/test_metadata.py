@@ -211,6 +211,35 @@ def test_a_source_that_hangs_costs_the_timeout_once_and_is_heard_later(waiting: 
     assert waiting.asked == 1
 
 
+def test_a_source_that_never_comes_back_is_left_alone_and_the_others_go_on(
+    waiting: Waiting, tmp_path: Path
+) -> None:
+    config_v2(tmp_path, CONFIG)
+    clock, files = Clock(), StateFiles(str(tmp_path))
+    metadata = MetadataCache(
+        [waiting, SOURCES["docker"](files)], files, timeout=0.05, allow=(), clock=clock
+    )
+    behind = DOCKER | {"/behind": DOCKER[CGROUP]}
+    assert metadata.update(behind) == {}
+    clock.now += 4
+    assert metadata.update(behind) == {}
+    assert metadata.errors["waiting"] == 0
+
+    def names() -> dict[str, str]:
+        clock.now += 2
+        return {path: one.name for path, one in metadata.update(behind).items()}
+
+    deadline = time.monotonic() + 20
+    while names() != {CGROUP: "web", "/behind": "web"}:
+        assert time.monotonic() < deadline
+    assert (metadata.errors["waiting"], waiting.asked) == (1, 1)
+    waiting.let.set()
+    while waiting.asked == 1:  # it is asked again, once its thread has ended
+        assert time.monotonic() < deadline
+        behind[f"/{clock.now}"] = DOCKER[CGROUP]
+        names()
+
+
 def test_a_source_that_fails_is_asked_again_less_and_less_often() -> None:
     clock, source = Clock(), Failing(OSError("no answer"))
     metadata = over(source, clock, timeout=30)
