@@ -101,7 +101,9 @@ class Collector:
         # The host's kills first: what is counted of them is read after.
         vmstat: Mapping[bytes, bytes] = self._run("vmstat", self._vmstat, {})
         every = self._run("cgroups", self._read_cgroups, nothing)
-        self._run("oom", lambda: self.oom.look(every, _oom_kills(vmstat), started), None)
+        where = self.hierarchies
+        unified = where.memory if where is not None and where.version == "v2" else None
+        self._run("oom", lambda: self.oom.look(every, _oom_kills(vmstat), started, unified), None)
         found = self._capped(every)
         meminfo: Mapping[bytes, int] = self._run("meminfo", self._procfs.meminfo, {})
         pressure: Mapping[bytes, bytes] = {}

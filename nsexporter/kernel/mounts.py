@@ -86,3 +86,15 @@ def _below(mount_point: str, sysfs: str, rootfs: str) -> str:
     if point.is_relative_to("/sys"):
         return str(PurePosixPath(sysfs) / point.relative_to("/sys"))
     return str(PurePosixPath(rootfs) / point.relative_to("/"))
+
+
+def charged(reader: Reader, root: str, cgroup: str) -> str:
+    """The cgroup of v2 that is charged for the memory of processes in `cgroup`: itself, or the
+    nearest above it that has the memory controller ("Enabling and Disabling", cgroup-v2.rst)."""
+    above = ""
+    for name in cgroup.strip("/").split("/"):
+        text = reader.read("oom", f"{root}{above}/cgroup.subtree_control")
+        if text is not None and b"memory" not in text.split():
+            return above or "/"
+        above = f"{above}/{name}"
+    return cgroup

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from nsexporter.config import Oom as Settings
-from nsexporter.kernel import parse
+from nsexporter.kernel import mounts, parse
 from nsexporter.kernel.cgroupfs import Found
+from nsexporter.kernel.files import Reader
 from nsexporter.kernel.kmsg import Kmsg
 from nsexporter.kernel.oom_report import Reports
 from nsexporter.kernel.procfs import Procfs
@@ -49,6 +50,8 @@ class Feed:
         # Processes and where they were seen: by the last pass, and since the one before it.
         self._pids: tuple[Mapping[int, int], Sequence[str]] = {}, ()
         self._recent: dict[int, str] = {}
+        self._reader = Reader()
+        self._unified: str | None = None
         # Our cgroup namespace's root, None where it is not the host's and not known yet.
         self._namespace = None if procfs.in_foreign_cgroup_namespace() else "/"
         self._recent_before: dict[int, str] = {}
@@ -105,9 +108,15 @@ class Feed:
         """These processes were seen in a cgroup. Does not wait for a pass."""
         self._recent.update(dict.fromkeys(pids, cgroup))
 
-    def look(self, found: Sequence[Found], total: int | None, started: float) -> None:
-        """Take what a pass has read: `total` first of all, then the cgroups, parents first."""
+    def look(
+        self, found: Sequence[Found], total: int | None, started: float, unified: str | None = None
+    ) -> None:
+        """Take what a pass has read: `total` first of all, then the cgroups, parents first.
+
+        `unified` is where they are, on v2.
+        """
         with self._lock:
+            self._unified = unified
             self.sources["vmstat"] = total is not None
             self.poll()
             self._count_all(found, started)
@@ -177,7 +186,7 @@ class Feed:
         if kill.pid is not None and now:
             own = self._absolute(self._procfs.memory_cgroup(kill.pid))
             if own is not None:
-                return self._without_deleted(own), True
+                return self._charged(self._without_deleted(own)), True
             seen = self._seen(kill.pid)
             if seen is not None:
                 return seen, False
@@ -204,7 +213,15 @@ class Feed:
         """The cgroup in which a process was seen last."""
         index, paths = self._pids
         cgroup = self._recent.get(pid) or self._recent_before.get(pid)
-        return paths[index[pid]] if cgroup is None and pid in index else cgroup
+        if cgroup is None and pid in index:
+            cgroup = paths[index[pid]]
+        return None if cgroup is None else self._charged(cgroup)
+
+    def _charged(self, cgroup: str) -> str:
+        """The cgroup whose counter has the kill of a process in `cgroup`."""
+        if self._unified is None:
+            return cgroup
+        return mounts.charged(self._reader, self._unified, cgroup)
 
     def _place_again(self) -> None:
         """Where a pass took a line of the log before the watcher had told of its PID."""

@@ -123,6 +123,23 @@ def test_a_restart_neither_loses_a_kill_nor_counts_one_twice(top: Path, tmp_path
         assert any(str(state) in line and "is ignored" in line for line in exporter.log)
 
 
+@pytest.mark.skipif(lab.version() == "v1", reason="on v1 every cgroup has the controller")
+def test_a_kill_in_a_cgroup_without_the_controller_is_that_of_the_one_above(
+    top: Path, tmp_path: Path
+) -> None:
+    parent = kills.limited(top, "parent")
+    with running(settings(tmp_path)) as exporter:
+        before, total = counted(kills.scrape(exporter)), kills.vmstat()
+        for number in range(30):  # more than the kernel names in its log
+            child = parent / f"child{number}"
+            child.mkdir()
+            kills.kill(child)
+            lab.remove(child)
+        samples = kills.wait_for(exporter, lambda now: counted(now) - before >= 30)
+        assert 30 <= counted(samples) - before <= kills.vmstat() - total
+        assert kills.by_cgroup(samples, lab.path_of(top)) == {lab.path_of(parent): 30}
+
+
 def test_in_a_cgroup_namespace_of_its_own_no_kill_counts_twice(top: Path, tmp_path: Path) -> None:
     inside = top / "exporter"
     inside.mkdir()

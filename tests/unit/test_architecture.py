@@ -52,7 +52,9 @@ IMPORTS = {
     "oom.feed": {
         "config",
         "kernel.cgroupfs",
+        "kernel.files",
         "kernel.kmsg",
+        "kernel.mounts",
         "kernel.oom_report",
         "kernel.parse",
         "kernel.procfs",
