@@ -66,7 +66,7 @@ def _facts(config: Config, collector: Collector, snapshot: Snapshot) -> dict[str
         if hierarchies is None
         else f"{hierarchies.mode}: memory on {snapshot.hierarchy} at {hierarchies.memory},"
         f" pids at {hierarchies.pids}, cgroup2 at {hierarchies.unified}",
-        "seen": _seen(snapshot),
+        "seen": seen(snapshot),
     }
 
 
@@ -98,12 +98,15 @@ def _wrapped(name: str, text: str, width: int, out: terminal.Terminal) -> Sequen
     return [head + lines[0], *(" " * 10 + line for line in lines[1:])]
 
 
-def _seen(snapshot: Snapshot) -> str:
+def seen(snapshot: Snapshot) -> str:
+    """What a pass found, in a line."""
     runtimes = Counter(container.runtime or "unknown" for container in snapshot.containers)
     by_runtime = ", ".join(f"{n} {name}" for name, n in runtimes.most_common())
+    unread = snapshot.unread_processes
     return (
         f"{len(snapshot.cgroups)} cgroups, {len(snapshot.containers)} containers"
-        f"{f' ({by_runtime})' if by_runtime else ''}, {len(snapshot.processes)} processes,"
+        f"{f' ({by_runtime})' if by_runtime else ''}, {len(snapshot.processes) + unread} processes"
+        f"{f' ({unread} whose namespaces may not be read)' if unread else ''},"
         f" {len(snapshot.namespaces)} namespaces, in {snapshot.duration * 1000:.0f} ms"
     )
 

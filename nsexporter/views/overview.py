@@ -210,7 +210,7 @@ def status(columns: Columns, host: Host, *, version: str, telemetry_path: str) -
         memory_total=snapshot.meminfo.get(b"MemTotal"),
         oom_kills=snapshot.host_oom_kills,
         cgroups=len(snapshot.cgroups),
-        processes=len(snapshot.processes),
+        processes=len(snapshot.processes) + snapshot.unread_processes,
         namespaces=len(snapshot.namespaces),
         uses=uses(columns),
         killed=killed(snapshot),

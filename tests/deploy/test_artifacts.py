@@ -129,6 +129,13 @@ def test_the_manifests_are_what_kubernetes_takes() -> None:
     (container,) = template["spec"]["containers"]
     assert container["securityContext"]["capabilities"]["drop"] == ["ALL"]
     assert all(mount["readOnly"] for mount in container["volumeMounts"])
+    # A private copy of others' mounts would keep the volumes of pods that are gone busy.
+    follows = {
+        mount["mountPath"]
+        for mount in container["volumeMounts"]
+        if mount.get("mountPropagation") == "HostToContainer"
+    }
+    assert follows == {"/host/run", "/host/var/lib"}
     monitor = kinds["PodMonitor"]["spec"]
     labels = template["metadata"]["labels"]
     assert monitor["selector"]["matchLabels"].items() <= labels.items()
@@ -143,6 +150,8 @@ def test_what_compose_mounts_is_there_and_its_configurations_are_right(need: Nee
     for name, service in services.items():
         for volume in service["volumes"]:
             source = volume.split(":")[0]
+            if source in ("/run", "/var/lib"):
+                assert volume.endswith(":ro,rslave")
             if source.startswith("."):
                 assert (directory / source).exists(), f"{name}: {source}"
         assert all(port.startswith("127.0.0.1:") for port in service["ports"]), name

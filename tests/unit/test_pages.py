@@ -8,16 +8,21 @@ import html.parser
 import math
 import re
 import time
+from dataclasses import replace
 from html import escape
 
 import pytest
 
 from nsexporter.capability import CAPABILITIES
+from nsexporter.commands import doctor
+from nsexporter.families.columns import Columns
 from nsexporter.kernel.host import Host
 from nsexporter.model import NS_TYPES, Container, OomAccount, OomKill
 from nsexporter.reference import entries
+from nsexporter.views import overview
 from nsexporter.views.overview import Killed, Member, Node, Status, Use
 from nsexporter.web import docs, document, pages, routes
+from tests.snapshots import NOTHING
 
 HOSTILE = "<script>alert(1)</script>\"'&\u202e\x1b[2J"
 
@@ -189,6 +194,15 @@ def test_a_containers_cgroup_has_its_name_in_the_tree() -> None:
     root = Node(path="/", name="/", usage=1, limit=None, children=(leaf,))
     page = pages.status_page(status([], [], root)).decode()
     assert "<li class=leaf>&lt;web&gt; 0f <span" in page
+
+
+def test_processes_that_may_not_be_read_are_counted_and_told_apart() -> None:
+    snapshot = replace(NOTHING, unread_processes=3)
+    host = Host(name="h", kernel="6.1", machine="x86_64", distribution="Debian")
+    page = overview.status(Columns(snapshot), host, version="1", telemetry_path="/metrics")
+    assert page.processes == 3
+    assert "3 processes (3 whose namespaces may not be read)," in doctor.seen(snapshot)
+    assert "0 processes, " in doctor.seen(NOTHING)
 
 
 def test_the_page_says_of_when_it_is() -> None:
