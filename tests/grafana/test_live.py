@@ -174,6 +174,7 @@ FIGURES: dict[tuple[str, str, str], tuple[str, Mapping[str, Figure]]] = {
     ("fleet", "Hosts with kills", "A"): ("", {"": 1}),
     ("fleet", "Worst share of a limit", "A"): ("", {"": (0.75, 1.01)}),
     ("fleet", "Every host", "containers"): ("", {"": (len(RUNNING), 10_000)}),
+    ("fleet", "Exporters down", "A"): ("", {}),
     ("exporter", "Collectors that fail", "A"): ("", {}),
 }
 
