@@ -53,10 +53,9 @@ class Publication:
         self._memo: Memo = {}
         self._gzip = Gzip()
         self._registry = CollectorRegistry()
-        if config.collectors.self.enabled:
-            ProcessCollector(registry=self._registry)
-            PlatformCollector(registry=self._registry)
-            GCCollector(registry=self._registry)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
 
     def ready(self) -> bool:
         """Whether a pass has ended well and the newest did."""
@@ -108,7 +107,8 @@ class Publication:
         rendered = [*self._families(published), *families(self._values(published))]
         if names:
             rendered = [family for family in rendered if family.named(names)]
-        registry = self._registry.restricted_registry(names) if names else self._registry
+        client = self._registry if self.config.collectors.self.enabled else CollectorRegistry()
+        registry = client.restricted_registry(names) if names else client
         if openmetrics:
             own = openmetrics_exposition.generate_latest(registry)
             return [*exposition.openmetrics(rendered), own]  # it ends with # EOF

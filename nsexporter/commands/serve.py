@@ -187,8 +187,9 @@ def reload(
         log.error("the configuration was not reloaded: %s", error)
         publication.reload_success = False
         return
-    if config.web != publication.config.web:
-        log.warning("changes of web.* take effect after a restart")
+    for section in ("path", "web", "security"):
+        if getattr(config, section) != getattr(publication.config, section):
+            log.warning("changes of %s.* take full effect after a restart", section)
     logs.configure(config.log.level, config.log.format, lines)
     feed = publication.collector.oom
     if config.oom != feed.settings:

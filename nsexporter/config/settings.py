@@ -74,7 +74,10 @@ def string(accepted: str, form: str) -> Callable[[object], Any]:
 
 def one_of(*names: str) -> Callable[[object], Any]:
     """Takes one of some strings, which are letters only."""
-    return string(f"one of {', '.join(names)}", "|".join(names))
+    parse = string(f"one of {', '.join(names)}", "|".join(names))
+    # In YAML 1.1 a bare on or off is a boolean.
+    words = {True: "on", False: "off"} if "on" in names else {}
+    return lambda value: parse(words.get(value, value) if isinstance(value, bool) else value)
 
 
 boolean = accept("true or false", lambda v: isinstance(v, bool))

@@ -89,6 +89,27 @@ def test_sighup_reads_the_file_again_and_a_wrong_file_leaves_the_old_one(tmp_pat
         until(lambda: b"nsexporter_namespaces{" not in exporter.get()[2])
 
 
+def test_sighup_tells_what_takes_a_restart_and_switches_the_rest(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("{}")
+    with running(f"--config.file={file}", "--collection.max-age=0s") as exporter:
+        assert b"\nprocess_open_fds " in exporter.get()[2]
+        file.write_text(
+            f"collectors: {{self: false}}\npath: {{rootfs: {tmp_path}}}\n"
+            "security: {landlock: off}\n"
+        )
+        exporter.process.send_signal(signal.SIGHUP)
+        until(lambda: b"\nprocess_open_fds " not in exporter.get()[2])
+
+        def told() -> set[str]:
+            lines = "".join(exporter.log)
+            return set(
+                re.findall(r"changes of (\w+)[.][*] take full effect after a restart", lines)
+            )
+
+        until(lambda: told() == {"path", "security"})
+
+
 def test_sigterm_ends_it_within_a_second() -> None:
     with running() as exporter:
         idle = http.client.HTTPConnection("127.0.0.1", exporter.port)

@@ -358,6 +358,13 @@ def test_every_row_is_a_field_and_every_field_a_row() -> None:
     assert sorted(row.key for row in config.ROWS) == sorted(leaves(config.load(None)))
 
 
+@pytest.mark.parametrize("word", ["on", "off", "auto", "'on'"])
+def test_on_and_off_need_no_quotes(word: str, tmp_path: pathlib.Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"security: {{landlock: {word}}}\n")
+    assert config.load(str(file)).security.landlock == word.strip("'")
+
+
 def test_a_collector_is_switched_by_a_word_or_by_its_key(tmp_path: pathlib.Path) -> None:
     short = config.load(write(tmp_path, b"collectors: {pids: false}\n"))
     long = config.load(write(tmp_path, b"collectors: {pids: {enabled: false}}\n"))
