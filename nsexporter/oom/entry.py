@@ -34,6 +34,12 @@ class Entry:
     pod_name: str = ""  # of the pod that it is, or lies in
     pod_namespace: str = ""
 
+    def add(self, other: Entry) -> None:
+        """Take over the kills of a cgroup below."""
+        for constraint, kills in other.kills.items():
+            self.kills[constraint] = self.kills.get(constraint, 0) + kills
+        self.last = max(self.last, other.last, key=lambda kill: kill.time or 0)
+
 
 def late(times: list[float], kill: OomKill) -> bool:
     """Whether a kill is one of those counted at `times` (epoch), which it then leaves."""

@@ -124,8 +124,9 @@ class Feed:
             while self.poll() or (self._pending() and self._wait(deadline)):
                 pass
             self._place_again()
-            self._ledger.settle(total, {one.path for one in found}, started, time.time())
-            self._ledger.drop(started - self.settings.retention, self.settings.max_gone)
+            living = {one.path for one in found}
+            self._ledger.settle(total, living, started, time.time())
+            self._ledger.drop(started - self.settings.retention, self.settings.max_gone, living)
 
     def unknown(self) -> list[str]:
         """The cgroups of kills that were gone before a pass saw whose they are."""

@@ -133,17 +133,31 @@ class Ledger:
         self.hierarchical.settle(living, started)
         self.looked = True
 
-    def drop(self, before: float, most: int) -> None:
+    def drop(self, before: float, most: int, living: Set[str]) -> None:
         """Forget the cgroups gone before a time (monotonic, so that no jump of the clock drops
-        them), and the oldest of more than `most`."""
+        them), and the oldest of more than `most`.
+
+        A container's counter must not fall while it is shown: what is forgotten of those below it
+        goes to it, or where it is gone to who went last.
+        """
         gone = sorted(
             (entry.gone, cgroup) for cgroup, entry in self.entries.items() if entry.gone is not None
         )
+        heirs = {}
+        for _, cgroup in gone:
+            if (container := self.entries[cgroup].container) is not None:
+                heirs[container.cgroup] = cgroup
         for number, (since, cgroup) in enumerate(gone):
             kept = self.entries[cgroup]
             old = since < before or not kept.kills or number < len(gone) - most
-            if old and not kept.held:
-                del self.entries[cgroup]
+            if not old or kept.held:
+                continue
+            del self.entries[cgroup]
+            if (container := kept.container) is not None:
+                whose = container.cgroup
+                heir = whose if whose in living else heirs[whose]
+                if heir != cgroup:
+                    self.entries.setdefault(heir, Entry()).add(kept)
 
     def _confirm(self, cgroup: str, entry: Entry, now: float) -> None:
         while entry.held and (entry.fresh or entry.below):

@@ -57,7 +57,7 @@ def all_told(before: Samples, rise: int) -> Callable[[Samples], bool]:
     [
         (FAST, None, "/dev/kmsg", 0.95),
         (SLOWLY, 2.0, "/dev/kmsg", 1.0),
-        (FAST, None, "none", 0.5),
+        (FAST, None, "none", 0.8),
     ],
     ids=["fast", "two a second", "without the kernel log"],
 )

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from nsexporter.model import Container, OomKill
 from nsexporter.oom import state
+from nsexporter.oom.account import accounts
 from nsexporter.oom.ledger import Ledger
 
 KILL = OomKill(time=1000.0, constraint="memcg", pid=7, comm="x")
@@ -355,18 +358,36 @@ def test_cgroups_that_are_gone_are_kept_for_a_while_and_no_more_than_so_many() -
         ledger.kill(KILL, cgroup, sure=True, now=1.0)
         settle(ledger, 0, {"/a"}, 2.0 + number)
     ledger.kill(KILL, "/a", sure=True, now=1.0)
-    ledger.drop(before=2.5, most=10)
+    ledger.drop(before=2.5, most=10, living={"/a"})
     assert list(ledger.entries) == ["/c", "/d", "/a"]
-    ledger.drop(before=0.0, most=1)
+    ledger.drop(before=0.0, most=1, living={"/a"})
     assert list(ledger.entries) == ["/d", "/a"]
     assert ledger.attributed == 4
+
+
+@pytest.mark.parametrize("living", [{"/a"}, set[str]()], ids=["there", "gone"])
+def test_a_containers_kills_do_not_fall_when_those_of_a_cgroup_below_it_are_old(
+    living: set[str],
+) -> None:
+    ledger = started()
+    container = Container(container_id="0", label_id="0", runtime="docker", cgroup="/a")
+    for number, cgroup in enumerate(["/a/b", "/a/c"]):
+        ledger.kill(replace(KILL, pid=number), cgroup, sure=True, now=1.0 + number)
+        ledger.entries[cgroup].container = container
+        settle(ledger, 2, living, 2.0 + number)
+    ledger.drop(before=2.5, most=10, living=living)
+    assert "/a/b" not in ledger.entries
+    (account,) = accounts(ledger.entries, lambda _: True).values()
+    assert account.kills == {"memcg": 2}
+    ledger.drop(before=3.5, most=10, living=set())
+    assert "/a/c" not in ledger.entries
 
 
 def test_a_kill_that_waits_for_the_next_pass_outlives_its_cgroup() -> None:
     ledger = started()
     ledger.kill(KILL, "/b", sure=False, now=1.1)
     settle(ledger, 1, {"/a"}, 1.0)  # began before: whether /b is gone is told by the next one
-    ledger.drop(before=0.0, most=10)
+    ledger.drop(before=0.0, most=10, living={"/a"})
     settle(ledger, 1, {"/a"}, 2.0)
     assert counts(ledger) == ({"/b": {"memcg": 1}}, 0)
 
