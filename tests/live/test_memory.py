@@ -80,12 +80,14 @@ def test_every_value_equals_the_file(top: Path, collector: Collector) -> None:
 
 @pytest.mark.parametrize("exact", [False, True], ids=["default", "exact"])
 def test_processes_that_come_and_go_show_in_the_next_pass(top: Path, exact: bool) -> None:
+    box = top / "box"
+    box.mkdir()
     collector = Collector(config.load(None, {"collection.exact": exact}))
     with contextlib.closing(collector):
         for _ in range(3):  # within a second
-            with lab.process(top) as started:
-                assert _pids(collector, top) == (started.pid,)
-            assert _pids(collector, top) == ()
+            with lab.process(box) as started:
+                assert _pids(collector, box) == (started.pid,)
+            assert _pids(collector, box) == ()
 
 
 def _pids(collector: Collector, cgroup: Path) -> tuple[int, ...]:
