@@ -24,6 +24,8 @@ _FIRST_RETRY = 1.0  # seconds
 _LAST_RETRY = 300.0
 _EARLY = 60.0  # seconds for which is kept what was asked for ahead of any pass
 _HUNG = 5.0  # seconds after which a source is not waited for any more: a dead file system
+_LONGEST = 1024  # characters; users write some of it, and a name is on every sample of a container
+_TEXTS = ("runtime", "name", "image", "image_id", "pod_name", "pod_namespace", "pod_uid")
 _UNWATCHED = 60.0  # seconds after which is asked again where no file can show a change
 
 
@@ -234,10 +236,15 @@ class MetadataCache:
             if metadata is None and one.metadata is not None:
                 one.metadata = replace(one.metadata, files={})
             elif metadata is not None:
-                allowed = {k: v for k, v in metadata.labels.items() if self._allow.match(k)}
-                one.metadata = replace(metadata, labels=allowed)
+                one.metadata = self._shown(metadata)
             if metadata is None or failed:
                 one.retry, one.delay = now + one.delay, min(2 * one.delay, _LAST_RETRY)
             else:
                 one.retry = math.inf if metadata.files else now + _UNWATCHED
                 one.delay = _FIRST_RETRY
+
+    def _shown(self, metadata: Metadata) -> Metadata:
+        """With the labels that are allowed, and no text longer than _LONGEST."""
+        texts = {name: getattr(metadata, name)[:_LONGEST] for name in _TEXTS}
+        allowed = {k: v[:_LONGEST] for k, v in metadata.labels.items() if self._allow.match(k)}
+        return replace(metadata, labels=allowed, **texts)

@@ -72,6 +72,15 @@ def test_docker_tells_name_image_and_allowed_labels(tmp_path: Path) -> None:
     assert list(told.files) == ["/" + str(file.relative_to(tmp_path))]
 
 
+def test_a_text_without_end_is_cut(tmp_path: Path) -> None:
+    long = "x" * 100_000
+    labels = {"com.docker.compose.project": long, "io.kubernetes.pod.name": long}
+    config_v2(tmp_path, {"Name": long, "Config": {"Image": long, "Labels": labels}})
+    told = ask(tmp_path).update(DOCKER)[CGROUP]
+    shown = (told.name, told.image, told.pod_name, *told.labels.values())
+    assert [len(text) for text in shown] == [1024] * 4
+
+
 def test_a_kubelets_container_in_docker_has_its_pods_names(tmp_path: Path) -> None:
     labels = {
         "io.kubernetes.container.name": "app",
