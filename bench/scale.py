@@ -26,10 +26,12 @@ START = 1_700_000_000
 
 # docs/scale.md shows these as metric_relabel_configs; tests/deploy compares them.
 LEAN = (
-    "nsexporter_(container_info|oom_.*|host_.*|capability|up|namespaces|namespaces_limit"
-    "|container_host_namespace|container_namespace_peers_outside_pod|last_pass_timestamp_seconds"
-    "|cgroup_memory_(usage|working_set|limit|effective_limit|headroom)_bytes"
-    "|cgroup_memory_(failcnt|pressure_stalled_seconds)_total)"
+    "nsexporter_(container_info|cgroup_info|build_info|oom_.*|host_.*|capability"
+    "|collector_success|config_last_reload_successful|up|namespaces|namespaces_limit_used_ratio"
+    "|namespaces_without_process|container_host_namespace|container_namespace_peers_outside_pod"
+    "|last_pass_timestamp_seconds"
+    "|cgroup_memory_(usage|working_set|limit|effective_limit|headroom|reservation"
+    "|reservation_excess)_bytes|cgroup_memory_(failcnt|pressure_stalled_seconds)_total)"
 )
 _LINE = re.compile(r"([a-zA-Z_:][\w:]*)(\{.*\})? (\S+)")
 

@@ -171,6 +171,13 @@ def test_the_lean_selection_is_the_one_that_was_measured() -> None:
     assert lean == sent == scale.LEAN
 
 
+def test_the_lean_selection_has_what_alerts_and_the_fleet_dashboard_need() -> None:
+    fleet = (ROOT / "grafana/dashboards/fleet.json").read_text(encoding="utf-8")
+    wanted = " ".join([fleet, *(rule["expr"] for rule in rules.every())])
+    names = set(re.findall(r"(?<![\w:-])nsexporter_\w+", wanted))
+    assert {name for name in names if not re.fullmatch(scale.LEAN, name)} == set()
+
+
 def anchors(document: Path) -> set[str]:
     """The anchors of a document's headings, as GitHub makes them."""
     found = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
