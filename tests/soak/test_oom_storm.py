@@ -29,17 +29,18 @@ def settings(tmp_path: Path, **oom: object) -> str:
     return f"--config.file={file}"
 
 
-def judge(before: Samples, after: Samples, names: list[str], rise: int) -> float:
+def judge(before: Samples, after: Samples, names: list[str], rise: int, most: int) -> float:
     """Fail where a kill was lost or counted twice; the part of the kills that has its cgroup.
 
-    Others' kills on the host count too: they are in the rise, and in what is told of them.
+    Others' kills on the host count too: they are in the rise, and in what is told of them. `most`
+    has those too that came just before and since.
     """
     told = kills.by_cgroup(after, "/")
     for cgroup, count in kills.by_cgroup(before, "/").items():
         told[cgroup] = told.get(cgroup, 0) - count
     assert {name: told.get(name, 0) for name in names if told.get(name, 0) > 1} == {}
     named = sum(count for cgroup, count in told.items() if count > 0)
-    assert named + kills.unattributed(after) - kills.unattributed(before) == rise
+    assert rise <= named + kills.unattributed(after) - kills.unattributed(before) <= most
     return sum(told.get(name, 0) for name in names) / len(names)
 
 
@@ -65,12 +66,12 @@ def test_every_kill_of_a_storm_is_counted_once(
     top: Path, tmp_path: Path, count: int, rate: float | None, kmsg: str, least: float
 ) -> None:
     with running(settings(tmp_path, kmsg=kmsg)) as exporter:
-        before, counted = kills.scrape(exporter), kills.vmstat()
+        first, before, counted = kills.vmstat(), kills.scrape(exporter), kills.vmstat()
         names = kills.storm(top, range(count), rate)
         rise = kills.vmstat() - counted
         assert rise >= count
         after = kills.wait_for(exporter, all_told(before, rise), 30)
-        assert judge(before, after, names, rise) >= least
+        assert judge(before, after, names, rise, kills.vmstat() - first) >= least
 
 
 @pytest.mark.parametrize("kmsg", ["/dev/kmsg", "none"], ids=["kmsg", "no kmsg"])
@@ -80,7 +81,7 @@ def test_an_exporter_killed_in_the_middle_of_a_storm_goes_on(
     flag = settings(tmp_path, state_file=str(tmp_path / "oom.json"), kmsg=kmsg)
     names: list[str] = []
     with running(flag) as exporter:
-        before, counted = kills.scrape(exporter), kills.vmstat()
+        first, before, counted = kills.vmstat(), kills.scrape(exporter), kills.vmstat()
         count = FAST * 3 // 10
         thread = threading.Thread(target=lambda: names.extend(kills.storm(top, range(count), 20)))
         thread.start()
@@ -94,4 +95,4 @@ def test_an_exporter_killed_in_the_middle_of_a_storm_goes_on(
         thread.join()
         rise = kills.vmstat() - counted
         after = kills.wait_for(exporter, all_told(before, rise), 30)
-        judge(before, after, names, rise)
+        judge(before, after, names, rise, kills.vmstat() - first)
