@@ -20,6 +20,7 @@ DASHBOARDS = (host, container, namespaces, fleet, exporter)
 
 
 def text(dashboard: Json) -> str:
+    """A dashboard as its file has it."""
     return json.dumps(dashboard, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -38,6 +38,7 @@ def line(name: str, color: str, *, dashed: bool = False, width: int = 1) -> Json
 
 
 def colored(name: str, color: str) -> Json:
+    """An area of a colour of its own."""
     return override(name, color={"mode": "fixed", "fixedColor": color})
 
 

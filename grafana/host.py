@@ -49,6 +49,7 @@ def of_running(expr: str) -> str:
 
 
 def top(count: int, expr: str) -> str:
+    """The largest series at each time."""
     return f"topk({count}, {expr})"
 
 

@@ -85,8 +85,6 @@ def stat(
     empty: str = "none",
     graph: bool = True,
     mappings: Sequence[Json] = (),
-    text: str = "value",
-    legend: str = "",
 ) -> Json:
     """One number, with its course in the background where that tells something.
 
@@ -106,7 +104,7 @@ def stat(
         title,
         description,
         size,
-        targets=[Query(expr=query, legend=legend).target(instant=not graph, table=False)],
+        targets=[Query(expr=query).target(instant=not graph, table=False)],
         fieldConfig={"defaults": defaults, "overrides": []},
         options={
             "colorMode": "value",
@@ -114,7 +112,7 @@ def stat(
             "justifyMode": "auto",
             "orientation": "auto",
             "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
-            "textMode": text,
+            "textMode": "value",
             "wideLayout": True,
         },
     )
@@ -129,12 +127,10 @@ def timeseries(
     size: tuple[int, int] = (12, 8),
     stack: bool = False,
     bars: bool = False,
-    minimum: float | None = 0,
     maximum: float | None = None,
     steps: Steps = (),
     overrides: Sequence[Json] = (),
     calcs: Sequence[str] = ("lastNotNull", "max"),
-    legend: str = "table",
     empty: str = "No data",
     interval: str = "",
 ) -> Json:
@@ -161,13 +157,12 @@ def timeseries(
         "custom": custom,
         "thresholds": thresholds(steps or ((None, GREEN),)),
         "noValue": empty,
+        "min": 0,
     }
-    if minimum is not None:
-        defaults["min"] = minimum
-        if maximum is None and unit in LEAST:
-            custom["axisSoftMax"] = LEAST[unit]
     if maximum is not None:
         defaults["max"] = maximum
+    elif unit in LEAST:
+        custom["axisSoftMax"] = LEAST[unit]
     if bars:
         defaults["decimals"] = 0
     made = panel(
@@ -179,10 +174,10 @@ def timeseries(
         fieldConfig={"defaults": defaults, "overrides": list(overrides)},
         options={
             "legend": {
-                "displayMode": legend,
-                "placement": "right" if legend == "table" and size[0] >= 24 else "bottom",
+                "displayMode": "table",
+                "placement": "right" if size[0] >= 24 else "bottom",
                 "showLegend": True,
-                "calcs": list(calcs) if legend == "table" else [],
+                "calcs": list(calcs),
                 "sortBy": "Last *" if "lastNotNull" in calcs else "Total",
                 "sortDesc": True,
             },
