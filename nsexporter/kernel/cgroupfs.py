@@ -84,14 +84,13 @@ class CgroupTree:
         numa: bool = False,
         hugetlb: tuple[str, ...] = (),
         exact: bool = False,
-        watch: bool = True,
     ) -> None:
         if hierarchies.memory is None:
             raise FileNotFoundError("no cgroup hierarchy is mounted")
         self._reader = reader
         self._exact = exact or not memory  # without hot files nothing tells what has changed
         directories, self._descriptors = Descriptors.budgets()
-        self._tree = Tree(reader, hierarchies.memory, directories, watch=watch)
+        self._tree = Tree(reader, hierarchies.memory, directories)
         self._told = self._tree.told
         self._memory = hierarchies.memory
         self._roots: dict[str, int] = {}

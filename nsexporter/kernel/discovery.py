@@ -52,9 +52,7 @@ class Tree:
     leaves the count as it was, but a descriptor of the old one opens nothing any more).
     """
 
-    def __init__(
-        self, reader: Reader, root: str, descriptors: Descriptors, *, watch: bool = True
-    ) -> None:
+    def __init__(self, reader: Reader, root: str, descriptors: Descriptors) -> None:
         self._reader = reader
         self._descriptors = descriptors
         self._changed = True
@@ -63,7 +61,7 @@ class Tree:
         self._new: list[Node] = []
         self._names: dict[frozenset[str], frozenset[str]] = {}
         self._watched: dict[int, Node] = {}
-        self._inotify = _instance() if watch else None
+        self._inotify = _instance()
         self.root = Node("", "/", None, os.stat(root).st_ino, os.open(root, _DIRECTORY))
         self._watch(self.root, self.root.fd)
         self._descriptors.take()

@@ -30,9 +30,7 @@ _INITIAL = {
     "uts": 4026531838,
     "ipc": 4026531839,
 }
-_LIMIT_FILES = {"mnt": "max_mnt_namespaces"} | {
-    ns_type: f"max_{ns_type}_namespaces" for ns_type in NS_TYPES
-}
+_LIMIT_FILES = {ns_type: f"max_{ns_type}_namespaces" for ns_type in NS_TYPES}
 
 
 _THREAD_LINKS = ("mnt", "net", "ipc", "uts", "cgroup")
