@@ -181,6 +181,63 @@ def test_oom_shows_a_kill_of_this_boot(pair: Pair) -> None:
     assert pair.ids[0][:12] in run("oom")
 
 
+# Scripts rely on them: one may be added, none renamed or removed without a [CHANGE].
+JSON_KEYS = {
+    "ps": """
+        cgroup effective_limit_bytes failcnt headroom_bytes id image limiting_cgroup name
+        oom_kills pod_name pod_namespace runtime stalled_seconds usage_bytes
+        working_set_bytes
+    """,
+    "lsns": """
+        containers containers.id containers.name containers.pod_name containers.runtime
+        held_by nprocs ns owner_ns parent_ns path scope type
+    """,
+    "oom": """
+        cgroups cgroups.alive cgroups.cgroup cgroups.container_id cgroups.container_name
+        cgroups.kills cgroups.last cgroups.last.constraint cgroups.last.oom_memcg
+        cgroups.last.pid cgroups.last.sizes_bytes cgroups.last.task cgroups.last.task_memcg
+        cgroups.last.time cgroups.last.uid cgroups.pod_name cgroups.pod_namespace host_kills
+        sources unattributed
+    """,
+    "explain": """
+        cgroup container container.id container.image container.name container.runtime
+        invocation_id kind limits limits.binds limits.cgroup limits.headroom_bytes
+        limits.high_bytes limits.limit_bytes limits.usage_bytes namespaces namespaces.host
+        namespaces.ns_inode namespaces.ns_type namespaces.peers numbers numbers.metric
+        numbers.source numbers.value oom_kills oom_kills.alive oom_kills.cgroup
+        oom_kills.container_id oom_kills.container_name oom_kills.kills oom_kills.last
+        oom_kills.last.constraint oom_kills.last.oom_memcg oom_kills.last.pid
+        oom_kills.last.sizes_bytes oom_kills.last.task oom_kills.last.task_memcg
+        oom_kills.last.time oom_kills.last.uid oom_kills.pod_name oom_kills.pod_namespace
+        outlook pod_name pod_namespace processes unit
+    """,
+    "doctor": """
+        capabilities cgroups collectors_failed exporter host read_errors seen
+    """,
+}
+_MAPPINGS = ("kills", "sizes_bytes", "sources", "capabilities", "read_errors")
+
+
+def keys(value: object, path: str = "") -> set[str]:
+    """The paths of all keys below a value of JSON, those of a list's items together."""
+    if isinstance(value, list):
+        return {path, *(key for item in value for key in keys(item, path))}
+    if isinstance(value, dict) and path.rpartition(".")[2] not in _MAPPINGS:
+        return {path, *(key for name in value for key in keys(value[name], f"{path}.{name}"))}
+    return {path}
+
+
+@pytest.mark.parametrize("command", JSON_KEYS)
+def test_json_has_the_keys_that_scripts_rely_on(pair: Pair, command: str) -> None:
+    root = lab.memory_root()
+    assert root is not None
+    lab.kill_by_limit(next(root.glob(f"nsexporter-test-*/docker/{pair.ids[0]}")), 128)
+    arguments = ["explain", pair.ids[0]] if command == "explain" else [command]
+    ended = subprocess.run([*COMMAND, *arguments, "--json"], capture_output=True, text=True)
+    found = {key[1:] for key in keys(json.loads(ended.stdout)) if key}
+    assert found == set(JSON_KEYS[command].split())
+
+
 def test_the_status_page_shows_both(pair: Pair) -> None:
     with running() as exporter:
         status, headers, body = exporter.get("/")

@@ -8,8 +8,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -201,6 +203,34 @@ def test_dump_does_not_replace_what_is_no_file(tmp_path: Path) -> None:
     into = subprocess.run([*COMMAND, "dump", "--output", str(tmp_path)], capture_output=True)
     assert into.returncode == 1 and b"Traceback" not in into.stderr
     assert sorted(os.listdir(tmp_path)) == ["null", "out", "pipe"]
+
+
+def test_node_exporter_takes_what_dump_writes(tmp_path: Path, need: Need) -> None:
+    program = shutil.which("prometheus-node-exporter") or shutil.which("node_exporter")
+    need("promtool", program is not None, "node_exporter is not installed")
+    assert program is not None
+    file = str(tmp_path / "nsexporter.prom")
+    subprocess.run([*COMMAND, "--compat.cadvisor", "dump", "--output", file], check=True)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    flags = [f"--collector.textfile.directory={tmp_path}", f"--web.listen-address=127.0.0.1:{port}"]
+    only = ["--collector.disable-defaults", "--collector.textfile"]
+    with subprocess.Popen([program, *only, *flags], stderr=subprocess.PIPE, text=True) as node:
+        try:
+            assert until(lambda: _answers(port), 20)
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
+                text = response.read().decode()
+        finally:
+            node.terminate()
+            assert node.stderr is not None
+            log = node.stderr.read()
+    assert "\nnode_textfile_scrape_error 0\n" in text and "\nnsexporter_namespaces{" in text
+    assert not re.search("level=error", log, re.IGNORECASE), log
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_a_reader_that_goes_early_gets_no_traceback() -> None:
