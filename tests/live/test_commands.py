@@ -24,6 +24,8 @@ from tests.live.lab import Pair
 from tests.live.nslab import inode
 
 CLEAR = b"\x1b[H\x1b[2J"
+# A shell starts what runs in the background with SIGINT ignored, and so would be all below it.
+INTERRUPTIBLE = ("env", "--default-signal=INT")
 
 
 def run(*arguments: str, status: int = 0) -> str:
@@ -78,7 +80,7 @@ def watched(
         return text.decode()
 
     with subprocess.Popen(
-        [*prefix, "setsid", "--ctty", *COMMAND, "ps", "--watch", "0.1"],
+        [*INTERRUPTIBLE, *prefix, "setsid", "--ctty", *COMMAND, "ps", "--watch", "0.1"],
         stdin=far,
         stdout=far,
         stderr=subprocess.PIPE,
