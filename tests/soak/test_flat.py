@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from nsexporter.kernel.interface_files import PIDS_FILES, V1_FILES
 from tests.live import lab
 from tests.live.exporter import Exporter, running
 from tests.waiting import until
@@ -113,7 +114,8 @@ def test_10000_cgroups_at_once_are_all_seen_and_then_forgotten(top: Path) -> Non
         until(lambda: exporter.get()[2].count(sample) == 0, 120)
         after = Use.of(exporter)
         print(f"\nmade in {made:.1f} s, all seen after {seen:.1f} s: {before}, then {after}")
-        assert after.descriptors <= before.descriptors + 10
+        # The one that is left was busy: its files are kept open for a while.
+        assert after.descriptors <= before.descriptors + len((*V1_FILES, *PIDS_FILES))
         assert after.watches <= before.watches + 10
         errors = re.findall(rb"^nsexporter_read_errors_total.*$", exporter.get()[2], re.MULTILINE)
         assert errors == []
