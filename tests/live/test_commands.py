@@ -14,6 +14,7 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from tests.live import lab
 from tests.live.exporter import COMMAND, running, said
 from tests.live.lab import Pair
 from tests.live.nslab import inode
+from tests.waiting import until
 
 CLEAR = b"\x1b[H\x1b[2J"
 # A shell starts what runs in the background with SIGINT ignored, and so would be all below it.
@@ -43,16 +45,22 @@ def pair(need: Need) -> Iterator[Pair]:
 
 
 def test_ps_shows_what_the_files_say(pair: Pair) -> None:
-    found = {one["id"]: one for one in json.loads(run("ps", "--json"))}
-    limited, free = (found[one] for one in pair.ids)
+    root = lab.memory_root()
+    assert root is not None
+    file = "memory.usage_in_bytes" if lab.version() == "v1" else "memory.current"
+
+    def shown() -> list[dict[str, Any]] | None:
+        found = {one["id"]: one for one in json.loads(run("ps", "--json"))}
+        free = found[pair.ids[1]]
+        usage = int((root / free["cgroup"][1:] / file).read_text())
+        # What the kernel charged and frees later may go between the two looks.
+        return [found[one] for one in pair.ids] if free["usage_bytes"] == usage else None
+
+    limited, free = until(shown)
     assert limited["effective_limit_bytes"] == 64 << 20
     assert limited["limiting_cgroup"] == limited["cgroup"]
     assert limited["headroom_bytes"] == (64 << 20) - limited["usage_bytes"]
     assert (limited["failcnt"], limited["oom_kills"], limited["runtime"]) == (0, 0, "docker")
-    root = lab.memory_root()
-    assert root is not None
-    file = "memory.usage_in_bytes" if lab.version() == "v1" else "memory.current"
-    assert free["usage_bytes"] == int((root / free["cgroup"][1:] / file).read_text())
     if free["effective_limit_bytes"] is None:
         assert free["headroom_bytes"] is None
     lines = run("ps", "--sort", "limit").splitlines()
