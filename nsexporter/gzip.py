@@ -31,7 +31,6 @@ class Gzip:
 
     def __init__(self) -> None:
         self._zlib = _fastest()
-        self.library: str = self._zlib.__name__
         self._segments: dict[tuple[int, ...], _Segment] = {}  # by the ids of their chunks
 
     def member(self, chunks: Sequence[bytes]) -> list[bytes]:

@@ -56,7 +56,7 @@ class Engine:
                 found = self._ask(partial(_get, name), container_id)
             except (FileNotFoundError, PermissionError):
                 continue  # no daemon, or not ours to ask: state files are the way, if any
-            except OSError:
+            except OSError:  # it does not answer: left alone for a while
                 self._until = time.monotonic() + self._rest
                 self._rest = min(2 * self._rest, _LAST_REST)
                 raise

@@ -115,7 +115,7 @@ class Nsfs:
                 link = self._detached(pid, name) if text == "/" else _link(text)
                 if link is not None:
                     found.append(Held(*link, f"/proc/{pid}/fd/{name}", f"{pid}/fd/{name}"))
-        except OSError:
+        except OSError:  # it went meanwhile
             return 0, []
         finally:
             os.close(fd)

@@ -50,11 +50,11 @@ class Feed:
         # Processes and where they were seen: by the last pass, and since the one before it.
         self._pids: tuple[Mapping[int, int], Sequence[str]] = {}, ()
         self._recent: dict[int, str] = {}
+        self._recent_before: dict[int, str] = {}
         self._reader = Reader()
-        self._unified: str | None = None
+        self._unified: str | None = None  # where cgroup v2 is, if it carries memory
         # Our cgroup namespace's root, None where it is not the host's and not known yet.
         self._namespace = None if procfs.in_foreign_cgroup_namespace() else "/"
-        self._recent_before: dict[int, str] = {}
 
     @property
     def state_file(self) -> Path | None:
