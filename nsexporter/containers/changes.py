@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from nsexporter.containers.state import Stamp, StateFiles
 from nsexporter.kernel import inotify
-from nsexporter.kernel.inotify import Inotify
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +23,7 @@ _CHANGED = (
     | inotify.IN_MOVE_SELF
     | inotify.IN_ONLYDIR
 )
+_WITHOUT = "state files are looked at in every pass"
 _LOST = inotify.IN_MOVE_SELF | inotify.IN_IGNORED  # whatever its path has now, it is another one
 
 
@@ -43,7 +43,7 @@ class Changes:
 
     def __init__(self, files: StateFiles) -> None:
         self._files = files
-        self._inotify = _instance()
+        self._inotify = inotify.instance(_WITHOUT)
         self._stamps: dict[str, dict[str, Stamp]] = {}  # by user and file, as it was read
         self._watched: dict[int, _Directory] = {}
         self._by_path: dict[str, _Directory] = {}
@@ -139,7 +139,7 @@ class Changes:
     def _watch_anew(self) -> set[str]:
         """All users: after an overflow nobody knows which watches the kernel has ended."""
         self.close()
-        self._inotify = _instance()
+        self._inotify = inotify.instance(_WITHOUT)
         for user, stamps in self._stamps.items():
             for path in stamps:
                 self._watch(user, path)
@@ -153,11 +153,3 @@ class Changes:
             and user in known.users.get(name, ())
             for directory, _, name in (path.rpartition("/") for path in stamps)
         )
-
-
-def _instance() -> Inotify | None:
-    try:
-        return Inotify()
-    except OSError as error:
-        log.debug("state files are looked at in every pass: %s", error)
-        return None

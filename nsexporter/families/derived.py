@@ -33,8 +33,7 @@ def limit(columns: Columns, name: str) -> Floats:
 
 def usage(columns: Columns) -> Floats:
     """memory.usage_in_bytes or memory.current, in bytes."""
-    v1 = columns.snapshot.hierarchy == "v1"
-    return number(columns, "memory.usage_in_bytes" if v1 else "memory.current")
+    return number(columns, _usage_file(columns))
 
 
 def working_set(columns: Columns) -> Column:
@@ -75,7 +74,7 @@ def effective_high(columns: Columns) -> Column:
 
 def headrooms(columns: Columns) -> list[Bound | None]:
     """The least of memory limit less usage on the way to the root."""
-    return _least_rooms(columns, "memory", limits, usage)
+    return _least_rooms(columns, _limit_file(columns), _usage_file(columns))
 
 
 def headroom(columns: Columns) -> Column:
@@ -91,12 +90,7 @@ def memsw_effective_limit(columns: Columns) -> Column:
 
 def memsw_headroom(columns: Columns) -> Column:
     """The least of memory+swap limit less use (v1) from the cgroup to the root."""
-    rooms = _least_rooms(
-        columns,
-        "memsw",
-        lambda whole: limit(whole, "memory.memsw.limit_in_bytes"),
-        lambda whole: number(whole, "memory.memsw.usage_in_bytes"),
-    )
+    rooms = _least_rooms(columns, "memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes")
     return columns.made("memsw_headroom", _values, rooms)
 
 
@@ -117,12 +111,7 @@ def _unlimited(column: Column) -> Column:
 
 def swap_headroom(columns: Columns) -> Column:
     """The least of swap limit less swap used (v2) from the cgroup to the root, in bytes."""
-    rooms = _least_rooms(
-        columns,
-        "swap",
-        lambda whole: limit(whole, "memory.swap.max"),
-        lambda whole: number(whole, "memory.swap.current"),
-    )
+    rooms = _least_rooms(columns, "memory.swap.max", "memory.swap.current")
     return columns.made("swap_headroom", _values, rooms)
 
 
@@ -142,6 +131,10 @@ def bound_by(columns: Columns) -> list[int]:
     )
 
 
+def _usage_file(columns: Columns) -> str:
+    return "memory.usage_in_bytes" if columns.snapshot.hierarchy == "v1" else "memory.current"
+
+
 def _limit_file(columns: Columns) -> str:
     return "memory.limit_in_bytes" if columns.snapshot.hierarchy == "v1" else "memory.max"
 
@@ -154,13 +147,8 @@ def _smallest(columns: Columns, name: str) -> list[Bound | None]:
     )
 
 
-def _least_rooms(
-    columns: Columns,
-    key: str,
-    allowed: Callable[[Columns], Floats],
-    used: Callable[[Columns], Floats],
-) -> list[Bound | None]:
-    """The least of limit less use on the way to the root."""
+def _least_rooms(columns: Columns, allowed: str, used: str) -> list[Bound | None]:
+    """The least of limit less use, in the files of these names, on the way to the root."""
 
     def least(parents: Sequence[int], allowed: Floats, used: Floats) -> list[Bound | None]:
         rooms = [
@@ -171,7 +159,9 @@ def _least_rooms(
 
     whole = columns.whole
     return columns.shown(
-        whole.made(("rooms", key), least, bound_by(whole), allowed(whole), used(whole))
+        whole.made(
+            ("rooms", allowed), least, bound_by(whole), limit(whole, allowed), number(whole, used)
+        )
     )
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from nsexporter.kernel import inotify
 from nsexporter.kernel.files import READ, Descriptors, Reader
-from nsexporter.kernel.inotify import Inotify
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class Tree:
         self._new: list[Node] = []
         self._names: dict[frozenset[str], frozenset[str]] = {}
         self._watched: dict[int, Node] = {}
-        self._inotify = _instance()
+        self._inotify = inotify.instance("cgroups are walked in every pass")
         self.root = Node("", "/", None, os.stat(root).st_ino, os.open(root, _DIRECTORY))
         self._watch(self.root, self.root.fd)
         self._descriptors.take()
@@ -247,11 +246,3 @@ class Tree:
                 gone.fd = -1
                 self._descriptors.give()
             stack.extend(gone.children.values())
-
-
-def _instance() -> Inotify | None:
-    try:
-        return Inotify()
-    except OSError as error:
-        log.info("cgroups are walked in every pass, not watched: %s", error)
-        return None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 from dataclasses import dataclass
 
 from nsexporter.libc import LIBC, checked
+
+log = logging.getLogger(__name__)
 
 IN_MODIFY = 0x002
 IN_CLOSE_WRITE = 0x008
@@ -72,3 +75,12 @@ class Inotify:
     def close(self) -> None:
         """End every watch."""
         os.close(self._fd)
+
+
+def instance(without: str) -> Inotify | None:
+    """An instance, or None where the kernel grants none; the log tells what is done `without`."""
+    try:
+        return Inotify()
+    except OSError as error:
+        log.info("%s: inotify: %s", without, error)
+        return None

@@ -97,7 +97,7 @@ def test_both_tell_the_same_of_a_churning_tree(
     top: Path, watch: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not watch:
-        monkeypatch.setattr("nsexporter.kernel.discovery._instance", lambda: None)
+        monkeypatch.setattr("nsexporter.kernel.inotify.instance", lambda _: None)
     settings: dict[str, object] = {
         "collection.cgroup_allow": (f"/{top.name}/",),
         "collectors.namespaces.enabled": False,
