@@ -100,11 +100,15 @@ class Columns:
             self._changed[id(before)] = before, changed
         return self._changed[id(before)][1]
 
-    @cached_property
+    @property
     def whole(self) -> Columns:
         """Columns of all cgroups that were read, those too that the patterns or the cap drop."""
+        return self if self._every is None else self._every
+
+    @cached_property
+    def _every(self) -> Columns | None:
         if not self.snapshot.every:
-            return self
+            return None  # to keep itself would be a cycle, whose memory comes back late
         _, memo = self._memo.setdefault("whole", ((), {}))
         return Columns(replace(self.snapshot, cgroups=self.snapshot.every, every=()), memo)
 

@@ -14,12 +14,13 @@ _HANDLE = struct.Struct("=IiQII")  # struct file_handle with a struct nsfs_file_
 _FILEID_NSFS = 0xF1
 _FD_NSFS_ROOT = -10003
 _AT_ONCE = 1024
+_IDS = ctypes.c_uint64 * _AT_ONCE
 
 
 def ids() -> list[int]:
     """The IDs of the namespaces that we may know of; OSError where the kernel has no listns."""
     found: list[int] = []
-    answer = (ctypes.c_uint64 * _AT_ONCE)()
+    answer = _IDS()
     while True:
         last = found[-1] if found else 0
         request = _REQUEST.pack(_REQUEST.size, 0, last, 0, 0, 0)

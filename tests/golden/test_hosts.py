@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from nsexporter import config, exposition
 from nsexporter.catalogue import CADVISOR_METRICS, METRICS
 from nsexporter.catalogue.rows import Metric
 from nsexporter.collector import Collector
-from nsexporter.families.columns import Columns
+from nsexporter.families.columns import Columns, Memo
 from tests import capture
 from tests.samples import read
 
@@ -25,8 +26,20 @@ def families(
     host: Path, root: Path, rows: tuple[Metric, ...] = METRICS
 ) -> tuple[list[exposition.Family], Collector]:
     """What the exporter makes of a captured host."""
+    collector = collector_of(host, root)
+    try:
+        columns = Columns(collector.collect())
+        rendered = exposition.render(columns, rows)
+    finally:
+        collector.close()
+    assert not columns.malformed
+    return rendered, collector
+
+
+def collector_of(host: Path, root: Path) -> Collector:
+    """One that reads a captured host."""
     capture.expand(host.read_text(encoding="utf-8"), root)
-    collector = Collector(
+    return Collector(
         config.load(
             None,
             {
@@ -39,13 +52,6 @@ def families(
             },
         )
     )
-    try:
-        columns = Columns(collector.collect())
-        rendered = exposition.render(columns, rows)
-    finally:
-        collector.close()
-    assert not columns.malformed
-    return rendered, collector
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda path: path.stem)
@@ -102,3 +108,18 @@ def test_no_sample_is_what_unlimited_or_absent_must_not_be(host: Path, tmp_path:
     rendered, _ = families(host, tmp_path)
     for family in rendered:
         assert not re.search(rb" (-|92233720368547\d+)", b"".join(family.bodies)), family.name
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda path: path.stem)
+def test_what_a_pass_made_goes_with_it_not_with_the_garbage(host: Path, tmp_path: Path) -> None:
+    collector = collector_of(host, tmp_path)
+    memo: Memo = {}
+    gc.disable()
+    try:
+        for _ in range(3):
+            gc.collect()
+            exposition.render(Columns(collector.collect(), memo), (*METRICS, *CADVISOR_METRICS))
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+        collector.close()
