@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from typing import Any
 
@@ -56,11 +57,14 @@ def render(columns: Columns, metrics: Iterable[Metric]) -> list[Family]:
     """
     families = []
     for metric in metrics:
-        bodies = tuple(filter(None, _bodies(metric, columns)))
+        bodies = [body for body in _bodies(metric, columns) if body]
         if bodies:
-            family = Family(metric.name, metric.type, metric.help, bodies)
-            families.append(columns.same(metric.name, family))
+            families.append(columns.made(metric.name, partial(_family, metric), *bodies))
     return families
+
+
+def _family(metric: Metric, *bodies: bytes) -> Family:
+    return Family(metric.name, metric.type, metric.help, bodies)
 
 
 def text(families: Iterable[Family]) -> list[bytes]:
@@ -74,24 +78,30 @@ def openmetrics(families: Iterable[Family]) -> list[bytes]:
 
 
 def _bodies(metric: Metric, columns: Columns) -> Iterator[bytes]:
-    """The lines of each series, of the table and of the samples; empty where there are none."""
+    """The lines of each series, of the table and of the samples, by blocks; some are empty."""
     v1 = columns.snapshot.hierarchy == "v1"
-    name = metric.name.encode()
     for series in metric.series:
         source = series.v1 if v1 else series.v2
         if source is not None:
-            own = b"{"
-            if series.label_value is not None:
-                own += labels.render(((metric.label or "", series.label_value),)) + b","
-            lines = functools.partial(_lines, name + own)
-            yield columns.made((metric.name, own), lines, columns.labels, source.column(columns))
-    lines = functools.partial(_lines, name + b"{" if metric.labels else name)
+            head = _head(metric.name, metric.label, series.label_value)
+            lines = partial(_lines, head)
+            yield from columns.blocks(
+                ("lines", head), lines, columns.labels, source.column(columns)
+            )
+    lines = partial(_lines, metric.name.encode() + (b"{" if metric.labels else b""))
     if metric.table is not None:
-        yield columns.made((metric.name, "table"), lines, *metric.table(columns))
+        yield from columns.blocks(("lines", metric.name, "table"), lines, *metric.table(columns))
     if metric.samples is not None:
-        told = functools.partial(_table, metric.samples, columns)
+        told = partial(_table, metric.samples, columns)
         table = columns.made((metric.name, "samples"), told, *metric.of(columns))
-        yield columns.made((metric.name, "lines"), lines, *table)
+        yield from columns.blocks(("lines", metric.name, "samples"), lines, *table)
+
+
+@functools.cache
+def _head(name: str, label: str | None, value: str | None) -> bytes:
+    """What the lines of a series begin with."""
+    own = b"" if label is None or value is None else labels.render(((label, value),)) + b","
+    return name.encode() + b"{" + own
 
 
 def _lines(head: bytes, texts: Sequence[bytes], column: Sequence[bytes | None]) -> bytes:

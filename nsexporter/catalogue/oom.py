@@ -29,6 +29,7 @@ OOM_METRICS: tuple[Metric, ...] = (
         ),
         labels=(*CGROUP_LABELS, "constraint"),
         samples=killed.gone,
+        of=killed.accounts,
         sources=(_LEDGER, _LEDGER_V2),
     ),
     host(
@@ -38,6 +39,7 @@ OOM_METRICS: tuple[Metric, ...] = (
         killed.last_time,
         "/dev/kmsg, else when a counter rose",
         group="oom",
+        of=killed.accounts,
     ),
     host(
         "oom_last_kill_info",
@@ -46,6 +48,7 @@ OOM_METRICS: tuple[Metric, ...] = (
         killed.last_info,
         "/dev/kmsg",
         group="oom",
+        of=killed.accounts,
     ),
     host(
         "oom_kills_unattributed_total",
@@ -54,6 +57,7 @@ OOM_METRICS: tuple[Metric, ...] = (
         killed.unattributed,
         "/proc/vmstat oom_kill less what is attributed",
         group="oom",
+        of=killed.accounts,
     ),
     host(
         "oom_event_sources",
@@ -62,5 +66,6 @@ OOM_METRICS: tuple[Metric, ...] = (
         killed.sources,
         "whether it could be read",
         group="oom",
+        of=killed.accounts,
     ),
 )

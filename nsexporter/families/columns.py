@@ -5,23 +5,30 @@ Values stay the kernel's bytes; None is absent. A text that is malformed is abse
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
-from itertools import chain
-from operator import is_
+from functools import cached_property, partial
+from itertools import compress
+from operator import attrgetter, is_
 from typing import Any, TypeVar
 
+from nsexporter.changed import changed
 from nsexporter.families import labels
+from nsexporter.families.cells import Rows, patched, rows_changed
 from nsexporter.kernel import parse
-from nsexporter.model import Cgroup, Container, Snapshot
+from nsexporter.model import Cgroup, Container, OomLedger, Snapshot
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-Memo = dict[Hashable, tuple[tuple[object, ...], Any]]
+Memo = dict[Hashable, tuple[tuple[Any, ...], Any]]
 """What was made, by what it is, with what it was made of."""
+
+BLOCK = 400
+"""Rows whose lines are one text: 60 kB, and 96 kB while it is joined. What takes 128 kB or more is
+mapped by glibc, and each of its pages faults: that costs four times the joining."""
 
 
 class Columns:
@@ -38,7 +45,7 @@ class Columns:
         self.cgroups: tuple[Cgroup, ...] = snapshot.cgroups
         self.malformed: Counter[str] = Counter()
         self._memo: Memo = {} if memo is None else memo
-        self._changed: dict[int, tuple[object, Sequence[int]]] = {}
+        self._changed: dict[int, tuple[object, Rows]] = {}
 
     def made(self, key: Hashable, make: Callable[..., T], *inputs: object) -> T:
         """`make(*inputs)`, or the object of the pass before where that is equal.
@@ -46,7 +53,7 @@ class Columns:
         Where the inputs are the same objects as then, nothing is made.
         """
         kept = self._memo.get(key)
-        if kept is None or len(kept[0]) != len(inputs) or not all(map(is_, kept[0], inputs)):
+        if kept is None or not _same(kept[0], inputs):
             value = make(*inputs)
             if kept is not None and kept[1] == value:
                 value = kept[1]
@@ -66,39 +73,60 @@ class Columns:
         What `make` takes besides the item are the `inputs`: of others everything is made anew.
         """
         before, known = self._memo.get((key, "each"), ((), {}))
-        if len(before) != len(inputs) or not all(map(is_, before, inputs)):
+        if not _same(before, inputs):
             known = {}
         made = {item: known[item] if item in known else make(item) for item in items}
         self._memo[key, "each"] = inputs, made
         return self.same(key, [*made.values()])
 
     def column(self, key: Hashable, value: Callable[[Cgroup], T]) -> Sequence[T]:
-        """`value` of every cgroup; asked of those only that are not what they were.
+        """`value` of every cgroup; asked of those only that are not what they were."""
+        return self._column(key, lambda rows: [*map(value, rows.cgroups)])
 
-        Where it is the same of all as in the pass before, the column is the same object.
-        """
-        before, kept = self._memo.get(key, ((), None))
-        column: list[T]
-        if kept is None or len(before) != len(self.cgroups):
-            column = [value(cgroup) for cgroup in self.cgroups]
-        else:
-            column = kept
-            now = ((index, value(self.cgroups[index])) for index in self._changed_since(before))
-            changed = [(index, one) for index, one in now if one != kept[index]]
-            if changed:
-                column = kept.copy()
-                for index, one in changed:
-                    column[index] = one
-        self._memo[key] = (self.cgroups, column)
+    def _column(self, key: Hashable, cells: Callable[[Rows], list[T]]) -> Sequence[T]:
+        """The same, of rows at once."""
+        before, kept = self._memo.get(key, ((), []))
+        rows = self._changed_since(before)
+        column = patched(kept, rows.indexes, cells(rows), len(self.cgroups))
+        self._memo[key] = self.cgroups, column
         return column
 
-    def _changed_since(self, before: tuple[object, ...]) -> Sequence[int]:
-        """The indexes of cgroups that are other objects than `before`."""
+    def _changed_since(self, before: tuple[Cgroup, ...]) -> Rows:
+        """The rows of cgroups that are other objects than `before`."""
         if id(before) not in self._changed:
-            same = map(is_, before, self.cgroups)
-            changed = [index for index, kept in enumerate(same) if not kept]
-            self._changed[id(before)] = before, changed
+            rows = Rows(changed(before, self.cgroups), self.cgroups)
+            self._changed[id(before)] = before, rows
         return self._changed[id(before)][1]
+
+    def by_row(
+        self, key: Hashable, make: Callable[..., list[T]], *columns: Sequence[Any]
+    ) -> Sequence[T]:
+        """`make(*columns)`, where each cell follows from those in its row; of others only then."""
+        before, kept = self._memo.get(key, ((), []))
+        if not before or not _same(before, columns):
+            rows = rows_changed(before, columns)
+            cells = make(*([column[row] for row in rows] for column in columns))
+            kept = patched(kept, rows, cells, len(columns[0]))
+            self._memo[key] = columns, kept
+        column: list[T] = kept
+        return column
+
+    def blocks(self, key: Hashable, make: Callable[..., T], *columns: Sequence[Any]) -> Sequence[T]:
+        """`make` of every BLOCK rows of some columns; not again where they are what they were."""
+        before, kept = self._memo.get(key, ((), []))
+        if not before or not _same(before, columns):
+            due = {row // BLOCK for row in rows_changed(before, columns)}
+            blocks: list[T] = []
+            for number, start in enumerate(range(0, len(columns[0]), BLOCK)):
+                known = kept[number : number + 1]
+                if number in due:
+                    made = make(*(column[start : start + BLOCK] for column in columns))
+                    known = known if known == [made] else [made]
+                blocks += known
+            self._memo[key] = columns, blocks
+            return blocks
+        same: list[T] = kept
+        return same
 
     @property
     def whole(self) -> Columns:
@@ -112,16 +140,22 @@ class Columns:
         _, memo = self._memo.setdefault("whole", ((), {}))
         return Columns(replace(self.snapshot, cgroups=self.snapshot.every, every=()), memo)
 
-    def shown(self, values: list[T]) -> list[T]:
+    def shown(self, key: Hashable, values: Sequence[T]) -> Sequence[T]:
         """Of one value for each cgroup of `whole`, those of ours."""
         if self.whole is self:
             return values
-        ours = {cgroup.path for cgroup in self.cgroups}
-        return [
-            value
-            for value, cgroup in zip(values, self.whole.cgroups, strict=True)
-            if cgroup.path in ours
-        ]
+        return self.made(("shown", key), lambda *both: [*compress(*both)], values, self._ours)
+
+    @cached_property
+    def _ours(self) -> Sequence[bool]:
+        """For each cgroup of `whole` whether it is one of ours."""
+        path = attrgetter("path")
+        return self.made(
+            "ours",
+            lambda every, shown: [*map({*shown}.__contains__, every)],
+            self.whole.column("path", path),
+            self.column("path", path),
+        )
 
     @cached_property
     def containers(self) -> tuple[Container, ...]:
@@ -129,9 +163,14 @@ class Columns:
         return self.same("containers", self.snapshot.containers)
 
     @cached_property
+    def oom(self) -> OomLedger:
+        """The ledger of the snapshot."""
+        return self.same("oom", self.snapshot.oom)
+
+    @cached_property
     def whose(self) -> Sequence[object]:
         """What a cgroup's labels are made of, for every cgroup."""
-        return self.column("whose", _whose)
+        return self.column("whose", _WHOSE)
 
     @cached_property
     def labels(self) -> Sequence[bytes]:
@@ -152,88 +191,61 @@ class Columns:
 
     def key(self, name: str, key: bytes) -> Sequence[bytes | None]:
         """One key of a flat keyed file."""
-        return self.made((name, key), _of_key(key), self._parsed(name, parse.flat_keyed))
+        return self.by_row((name, key), partial(_of_key, key), self._parsed(name, parse.flat_keyed))
 
     def pressure(self, name: str, kind: bytes) -> Sequence[bytes | None]:
         """Stall time in seconds, of `some` or `full` in a pressure file."""
-        totals = self.made((name, kind), _of_key(kind), self._parsed(name, parse.pressure_totals))
-        return self.made(
-            (name, kind, "seconds"),
-            lambda column: [None if total is None else seconds(total) for total in column],
-            totals,
-        )
+        parsed = self._parsed(name, parse.pressure_totals)
+        totals = self.by_row((name, kind), partial(_of_key, kind), parsed)
+        return self.by_row((name, kind, "seconds"), _seconds, totals)
 
     def numa_stat(self, name: str) -> Sequence[dict[bytes, dict[str, int]] | None]:
         """A file of keys by NUMA node, as parse.numa_stat tells it."""
         return self._parsed(name, parse.numa_stat)
 
-    @property
+    @cached_property
     def file_names(self) -> frozenset[str]:
         """The names of all files that some cgroup has."""
         return frozenset[str]().union(*(cgroup.files for cgroup in self.cgroups))
 
     def stat(self, key: bytes) -> Sequence[bytes | None]:
         """One key of memory.stat."""
-        column = self._stats.get(key) or (None,) * len(self.cgroups)
-        return self.same(("memory.stat", key), column)
-
-    @cached_property
-    def _stats(self) -> Mapping[bytes, tuple[bytes | None, ...]]:
-        """memory.stat turned: key to its values. Nearly all cgroups have the same keys."""
-        if not self.cgroups:
-            return {}
-        layouts = Counter(cgroup.stat_keys for cgroup in self.cgroups)
-        ((common, _),) = layouts.most_common(1)
-        keys = tuple(dict.fromkeys(chain(common, *layouts)))
-        lacking = (None,) * (len(keys) - len(common))
-        rows = [
-            cgroup.stat + lacking
-            if cgroup.stat_keys == common
-            else map(dict(zip(cgroup.stat_keys, cgroup.stat, strict=True)).get, keys)
-            for cgroup in self.cgroups
-        ]
-        return dict(zip(keys, zip(*rows, strict=True), strict=True))
+        return self._column(("memory.stat", key), lambda rows: rows.stat(key))
 
     def _parsed(self, name: str, parser: Callable[[bytes], T]) -> Sequence[T | None]:
-        """A file of every cgroup; each text is parsed once, also of those in the pass before."""
-        texts = self.column(name, lambda cgroup: cgroup.files.get(name))
-        known = self._memo.get((name, parser), ((), {}))[1]
-
-        def parsed(texts: Sequence[bytes | None]) -> dict[bytes | None, T | None]:
-            return {
-                text: known[text] if text in known else self._value(parser, text)
-                for text in set(texts)
-            }
-
-        values = self.made((name, parser), parsed, texts)
-        column = self.made(
-            (name, parser, "column"),
-            lambda texts, values: [values[text] for text in texts],
-            texts,
-            values,
-        )
+        """A file of every cgroup; of texts that are equal one is parsed."""
+        texts = self._column(name, lambda rows: rows.file(name))
+        column = self.by_row((name, parser), partial(_parsed, parser), texts)
         if wrong := self.made((name, parser, "malformed"), _malformed, texts, column):
             self.malformed[name] = wrong
         return column
 
-    def _value(self, parser: Callable[[bytes], T], text: bytes | None) -> T | None:
-        try:
-            return None if text is None else parser(text)
-        except parse.ParseError:
-            return None
+
+def _parsed(parser: Callable[[bytes], T], texts: Sequence[bytes | None]) -> list[T | None]:
+    values = {text: _value(parser, text) for text in {*texts}}
+    return [values[text] for text in texts]
 
 
-def _whose(cgroup: Cgroup) -> tuple[object, ...]:
-    return (
-        *(cgroup.path, cgroup.container, cgroup.pod_name, cgroup.pod_namespace),
-        *(cgroup.identity, cgroup.invocation),
-    )
+def _value(parser: Callable[[bytes], T], text: bytes | None) -> T | None:
+    try:
+        return None if text is None else parser(text)
+    except parse.ParseError:
+        return None
 
 
-def _of_key(
-    key: bytes,
-) -> Callable[[Sequence[Mapping[bytes, bytes] | None]], list[bytes | None]]:
-    return lambda column: [None if keyed is None else keyed.get(key) for keyed in column]
+_WHOSE = attrgetter("path", "container", "pod_name", "pod_namespace", "identity", "invocation")
+
+
+def _same(before: Sequence[object], inputs: Sequence[object]) -> bool:
+    return len(before) == len(inputs) and all(map(is_, before, inputs))
+
+
+def _of_key(key: bytes, column: Sequence[Mapping[bytes, bytes] | None]) -> list[bytes | None]:
+    return [None if keyed is None else keyed.get(key) for keyed in column]
+
+
+def _seconds(column: Sequence[bytes | None]) -> list[bytes | None]:
+    return [None if total is None else seconds(total) for total in column]
 
 
 def _malformed(texts: Sequence[bytes | None], column: Sequence[object]) -> int:
@@ -255,14 +267,13 @@ def seconds(microseconds: bytes) -> bytes:
 def integers(column: Sequence[bytes | None]) -> list[float | None]:
     """A column for arithmetic; +Inf is math.inf, everything else an int."""
     return [
-        None if value is None else float("inf") if value == b"+Inf" else int(value)
-        for value in column
+        None if value is None else math.inf if value == b"+Inf" else int(value) for value in column
     ]
 
 
 def texts(column: Sequence[float | None]) -> list[bytes | None]:
     """The inverse of `integers`."""
     return [
-        None if value is None else b"+Inf" if value == float("inf") else b"%d" % int(value)
+        None if value is None else b"+Inf" if value == math.inf else b"%d" % int(value)
         for value in column
     ]

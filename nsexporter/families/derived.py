@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from operator import attrgetter
 
 from nsexporter.families.columns import Columns, integers, texts
-from nsexporter.model import History
+from nsexporter.model import Cgroup, History
 
 Column = Sequence[bytes | None]
 Floats = Sequence[float | None]
@@ -18,17 +19,17 @@ def processes(columns: Columns) -> Column:
     """How many processes are in the cgroup itself (cgroup.procs)."""
     if columns.snapshot.foreign_pid_namespace and columns.snapshot.hierarchy == "v1":
         return [None] * len(columns.cgroups)  # the kernel leaves other namespaces' out
-    return [b"%d" % len(cgroup.pids) for cgroup in columns.cgroups]
+    return columns.column("processes", lambda cgroup: b"%d" % len(cgroup.pids))
 
 
 def number(columns: Columns, name: str) -> Floats:
     """A file of one number, for arithmetic."""
-    return columns.made((name, integers), integers, columns.number(name))
+    return columns.by_row((name, integers), integers, columns.number(name))
 
 
 def limit(columns: Columns, name: str) -> Floats:
     """A file of one limit, for arithmetic; math.inf is none."""
-    return columns.made((name, integers), integers, columns.limit(name))
+    return columns.by_row((name, integers), integers, columns.limit(name))
 
 
 def usage(columns: Columns) -> Floats:
@@ -40,10 +41,10 @@ def working_set(columns: Columns) -> Column:
     """Usage less the file pages that are reclaimed first, not below 0, in bytes."""
     v1 = columns.snapshot.hierarchy == "v1"
     inactive = columns.stat(b"total_inactive_file" if v1 else b"inactive_file")
-    return columns.made("working_set", _working_set, usage(columns), inactive)
+    return columns.by_row("working_set", _working_set, usage(columns), inactive)
 
 
-def _working_set(usages: Floats, inactive: Column) -> Column:
+def _working_set(usages: Floats, inactive: Column) -> list[bytes | None]:
     return texts(
         [
             None if used is None or file is None else max(0, used - int(file))
@@ -57,41 +58,41 @@ def limits(columns: Columns) -> Floats:
     return limit(columns, _limit_file(columns))
 
 
-def effective_limits(columns: Columns) -> list[Bound | None]:
+def effective_limits(columns: Columns) -> Sequence[Bound | None]:
     """The smallest memory limit on the way to the root."""
     return _smallest(columns, _limit_file(columns))
 
 
 def effective_limit(columns: Columns) -> Column:
     """The smallest memory limit from the cgroup to the root, in bytes."""
-    return columns.made("effective_limit", _values, effective_limits(columns))
+    return columns.by_row("effective_limit", _values, effective_limits(columns))
 
 
 def effective_high(columns: Columns) -> Column:
     """The smallest memory.high from the cgroup to the root, in bytes."""
-    return columns.made("effective_high", _values, _smallest(columns, "memory.high"))
+    return columns.by_row("effective_high", _values, _smallest(columns, "memory.high"))
 
 
-def headrooms(columns: Columns) -> list[Bound | None]:
+def headrooms(columns: Columns) -> Sequence[Bound | None]:
     """The least of memory limit less usage on the way to the root."""
     return _least_rooms(columns, _limit_file(columns), _usage_file(columns))
 
 
 def headroom(columns: Columns) -> Column:
     """The least of memory limit less usage from the cgroup to the root, not below 0, in bytes."""
-    return columns.made("headroom", _values, headrooms(columns))
+    return columns.by_row("headroom", _values, headrooms(columns))
 
 
 def memsw_effective_limit(columns: Columns) -> Column:
     """The smallest limit of memory and swap together (v1) from the cgroup to the root."""
     smallest = _smallest(columns, "memory.memsw.limit_in_bytes")
-    return columns.made("memsw_effective_limit", _values, smallest)
+    return columns.by_row("memsw_effective_limit", _values, smallest)
 
 
 def memsw_headroom(columns: Columns) -> Column:
     """The least of memory+swap limit less use (v1) from the cgroup to the root."""
     rooms = _least_rooms(columns, "memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes")
-    return columns.made("memsw_headroom", _values, rooms)
+    return columns.by_row("memsw_headroom", _values, rooms)
 
 
 def swap_effective_limit(columns: Columns) -> Column:
@@ -101,34 +102,39 @@ def swap_effective_limit(columns: Columns) -> Column:
     that it uses: exact is only that swap is not limited where memory+swap is not.
     """
     if columns.snapshot.hierarchy == "v1":
-        return columns.made("swap_effective_limit", _unlimited, memsw_effective_limit(columns))
-    return columns.made("swap_effective_limit", _values, _smallest(columns, "memory.swap.max"))
+        return columns.by_row("swap_effective_limit", _unlimited, memsw_effective_limit(columns))
+    return columns.by_row("swap_effective_limit", _values, _smallest(columns, "memory.swap.max"))
 
 
-def _unlimited(column: Column) -> Column:
+def _unlimited(column: Column) -> list[bytes | None]:
     return [value if value == b"+Inf" else None for value in column]
 
 
 def swap_headroom(columns: Columns) -> Column:
     """The least of swap limit less swap used (v2) from the cgroup to the root, in bytes."""
     rooms = _least_rooms(columns, "memory.swap.max", "memory.swap.current")
-    return columns.made("swap_headroom", _values, rooms)
+    return columns.by_row("swap_headroom", _values, rooms)
 
 
-def bound_by(columns: Columns) -> list[int]:
+def bound_by(columns: Columns) -> Sequence[int]:
     """For each cgroup the index of the parent whose limits bind it too, -1 where none does.
 
     On v1 a cgroup without use_hierarchy binds nothing below it. There is none such since Linux
     commit bef8620cd8e0 ("mm: memcg: deprecate the non-hierarchical mode") (v5.11).
     """
+
+    def binding(parents: Sequence[int], hierarchical: Column) -> Sequence[int]:
+        return [
+            -1 if parent >= 0 and hierarchical[parent] == b"0" else parent for parent in parents
+        ]
+
     hierarchical = columns.number("memory.use_hierarchy")
-    return columns.same(
-        "bound_by",
-        [
-            -1 if cgroup.parent >= 0 and hierarchical[cgroup.parent] == b"0" else cgroup.parent
-            for cgroup in columns.cgroups
-        ],
-    )
+    return columns.made("bound_by", binding, parents(columns), hierarchical)
+
+
+def parents(columns: Columns) -> Sequence[int]:
+    """For each cgroup the index of its parent."""
+    return columns.column("parents", attrgetter("parent"))
 
 
 def _usage_file(columns: Columns) -> str:
@@ -139,30 +145,30 @@ def _limit_file(columns: Columns) -> str:
     return "memory.limit_in_bytes" if columns.snapshot.hierarchy == "v1" else "memory.max"
 
 
-def _smallest(columns: Columns, name: str) -> list[Bound | None]:
+def _smallest(columns: Columns, name: str) -> Sequence[Bound | None]:
     """The smallest limit in the files of that name on the way to the root."""
-    whole = columns.whole
-    return columns.shown(
-        whole.made((name, "smallest"), _least_upwards, bound_by(whole), limit(whole, name))
-    )
+    return _least(columns, name, limit(columns.whole, name))
 
 
-def _least_rooms(columns: Columns, allowed: str, used: str) -> list[Bound | None]:
+def _least_rooms(columns: Columns, allowed: str, used: str) -> Sequence[Bound | None]:
     """The least of limit less use, in the files of these names, on the way to the root."""
-
-    def least(parents: Sequence[int], allowed: Floats, used: Floats) -> list[Bound | None]:
-        rooms = [
-            None if most is None or use is None else max(0, most - use)
-            for most, use in zip(allowed, used, strict=True)
-        ]
-        return _least_upwards(parents, rooms)
-
     whole = columns.whole
-    return columns.shown(
-        whole.made(
-            ("rooms", allowed), least, bound_by(whole), limit(whole, allowed), number(whole, used)
-        )
-    )
+    key = allowed, "rooms"
+    rooms = whole.by_row(key, _rooms, limit(whole, allowed), number(whole, used))
+    return _least(columns, key, rooms)
+
+
+def _rooms(allowed: Floats, used: Floats) -> list[float | None]:
+    return [
+        None if most is None or use is None else max(0, most - use)
+        for most, use in zip(allowed, used, strict=True)
+    ]
+
+
+def _least(columns: Columns, key: Hashable, own: Floats) -> Sequence[Bound | None]:
+    """Of values of every cgroup of `columns.whole` the least on the way to the root."""
+    whole = columns.whole
+    return columns.shown(key, whole.made((key, "least"), _least_upwards, bound_by(whole), own))
 
 
 def _least_upwards(parents: Sequence[int], own: Floats) -> list[Bound | None]:
@@ -180,7 +186,7 @@ def _least_upwards(parents: Sequence[int], own: Floats) -> list[Bound | None]:
     return result
 
 
-def _values(bounds: Sequence[Bound | None]) -> Column:
+def _values(bounds: Sequence[Bound | None]) -> list[bytes | None]:
     return texts([None if bound is None else bound[0] for bound in bounds])
 
 
@@ -197,7 +203,7 @@ def reservation_excess(columns: Columns) -> Column:
     reserved = limit(columns, "memory.soft_limit_in_bytes" if v1 else "memory.low")
     unset = math.inf if v1 else 0
 
-    def excess(usages: Floats, reserved: Floats) -> Column:
+    def excess(usages: Floats, reserved: Floats) -> list[bytes | None]:
         return texts(
             [
                 None if used is None or kept is None or kept == unset else max(0, used - kept)
@@ -205,21 +211,17 @@ def reservation_excess(columns: Columns) -> Column:
             ]
         )
 
-    return columns.made("reservation_excess", excess, usage(columns), reserved)
+    return columns.by_row("reservation_excess", excess, usage(columns), reserved)
 
 
 def told(figure: Callable[[History], float | None]) -> Callable[[Columns], Column]:
     """A column of what the passes saw over time, rounded to milliseconds where it is a time."""
 
-    def column(columns: Columns) -> Column:
-        return [
-            None
-            if cgroup.history is None or (value := figure(cgroup.history)) is None
-            else repr(round(value, 3)).encode()
-            for cgroup in columns.cgroups
-        ]
+    def cell(cgroup: Cgroup) -> bytes | None:
+        value = None if cgroup.history is None else figure(cgroup.history)
+        return None if value is None else repr(round(value, 3)).encode()
 
-    return column
+    return lambda columns: columns.column(("told", figure), cell)
 
 
 def notifications(level: int) -> Callable[[Columns], Column]:

@@ -8,7 +8,7 @@ from nsexporter.families import labels
 from nsexporter.families.columns import Columns
 from nsexporter.families.derived import Column
 from nsexporter.families.samples import Samples
-from nsexporter.model import Cgroup, OomAccount
+from nsexporter.model import Cgroup, OomAccount, OomLedger
 
 
 def living(constraint: str) -> Callable[[Columns], Column]:
@@ -18,26 +18,33 @@ def living(constraint: str) -> Callable[[Columns], Column]:
     counter that begins with 1 shows none.
     """
 
-    def column(columns: Columns) -> Column:
-        ledger = columns.snapshot.oom
+    def column(ledger: OomLedger, cgroups: Sequence[Cgroup]) -> Column:
         possible = ("memcg", "none") if ledger.sources.get("kmsg") else ("unknown",)
         if constraint in possible and any(ledger.sources.values()):
-            values = list(
-                columns.made("no kills", lambda _: _zeros(columns.cgroups), columns.whose)
-            )
+            values = _zeros(cgroups)
         else:
-            values = [None] * len(columns.cgroups)
+            values = [None] * len(cgroups)
         if ledger.accounts:
-            for number, cgroup in enumerate(columns.cgroups):
+            for number, cgroup in enumerate(cgroups):
                 account = ledger.accounts.get(cgroup.path)
                 if account is not None and constraint in account.kills:
                     values[number] = b"%d" % account.kills[constraint]
         return values
 
-    return column
+    return lambda columns: columns.made(
+        ("living", constraint),
+        lambda ledger, _: column(ledger, columns.cgroups),
+        columns.oom,
+        columns.whose,
+    )
 
 
-def _zeros(cgroups: Sequence[Cgroup]) -> Column:
+def accounts(columns: Columns) -> tuple[object, ...]:
+    """What the samples are made of."""
+    return columns.oom, columns.whose
+
+
+def _zeros(cgroups: Sequence[Cgroup]) -> list[bytes | None]:
     """0 for every cgroup that is not below a container."""
     below: list[bool] = []  # a container, its own cgroup left out
     for cgroup in cgroups:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nsexporter.families.columns import Columns, texts
-from nsexporter.families.derived import Column, Floats, limit, usage
+from nsexporter.families.derived import Column, Floats, limit, parents, usage
 
 
 def effective_min(columns: Columns) -> Column:
@@ -24,28 +26,38 @@ def _effective_protection(columns: Columns, name: str) -> Column:
     goes to those who use more than they claim (cgroup-v2.rst, "memory.low").
     """
     whole = columns.whole
-    given, used = limit(whole, name), usage(whole)
+    given = limit(whole, name)
+    # Where nobody is given any, usage, which changes all the time, does not matter.
+    used = usage(whole) if any(given) else given
+
+    recursive = columns.snapshot.recursive_protection
+    key = name, "effective"
+    effective = whole.made(key, _effective, parents(whole), given, used, recursive)
+    return columns.by_row((*key, "texts"), texts, columns.shown(key, effective))
+
+
+def _effective(parents: Sequence[int], given: Floats, used: Floats, recursive: bool) -> Floats:
     claims = [
         None if setting is None or use is None else min(use, setting)
         for setting, use in zip(given, used, strict=True)
     ]
-    claimed = _sums_of_children(whole, claims)
+    claimed = _sums_of_children(parents, claims)
     result: list[float | None] = []
-    for cgroup, setting, claim, use in zip(whole.cgroups, given, claims, used, strict=True):
-        above = result[cgroup.parent] if cgroup.parent >= 0 else None
+    for parent, setting, claim, use in zip(parents, given, claims, used, strict=True):
+        above = result[parent] if parent >= 0 else None
         if above is None or claim is None or use is None:
             result.append(setting)
             continue
-        all_claims, parent_use = claimed[cgroup.parent], used[cgroup.parent] or 0
+        all_claims, parent_use = claimed[parent], used[parent] or 0
         if all_claims > above:
             result.append(claim * above / all_claims)
-        elif columns.snapshot.recursive_protection and use > claim and parent_use > all_claims:
+        elif recursive and use > claim and parent_use > all_claims:
             unclaimed = above - all_claims
             share = (use - claim) / (parent_use - all_claims)
             result.append(claim + unclaimed * share)
         else:
             result.append(claim)
-    return texts(columns.shown(result))
+    return result
 
 
 def min_overcommitted(columns: Columns) -> Column:
@@ -61,17 +73,20 @@ def low_overcommitted(columns: Columns) -> Column:
 def _overcommitted(columns: Columns, name: str) -> Column:
     """Absent where no child is given any, and on the root, which has no protection of its own."""
     whole = columns.whole
-    given = limit(whole, name)
-    beyond = [
+    beyond = whole.made((name, "beyond"), _beyond, parents(whole), limit(whole, name))
+    return columns.by_row((name, "overcommitted"), texts, columns.shown((name, "beyond"), beyond))
+
+
+def _beyond(parents: Sequence[int], given: Floats) -> Floats:
+    return [
         None if own is None or not promised else 0 if own >= promised else promised - own
-        for own, promised in zip(given, _sums_of_children(whole, given), strict=True)
+        for own, promised in zip(given, _sums_of_children(parents, given), strict=True)
     ]
-    return texts(columns.shown(beyond))
 
 
-def _sums_of_children(columns: Columns, own: Floats) -> list[float]:
+def _sums_of_children(parents: Sequence[int], own: Floats) -> list[float]:
     sums: list[float] = [0] * len(own)
-    for cgroup, value in zip(columns.cgroups, own, strict=True):
-        if cgroup.parent >= 0 and value is not None:
-            sums[cgroup.parent] += value
+    for parent, value in zip(parents, own, strict=True):
+        if parent >= 0 and value is not None:
+            sums[parent] += value
     return sums

@@ -22,7 +22,7 @@ from nsexporter.web.http1 import (
 )
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
-_PART = 1 << 16  # bytes given to the kernel at once, or more where a chunk is larger
+_PART = 1 << 15  # bytes given to the kernel at once, or more where a chunk is larger
 _TURN = 1 << 20  # bytes sent before the other connections have their turn
 # Who goes first when there are too many: who has asked nothing yet, then who was served before,
 # then who reads slowly. Nobody goes whose answer is in the making.
