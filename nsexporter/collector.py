@@ -20,6 +20,7 @@ from nsexporter.kernel.cgroupfs import CgroupTree, Found
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.host import host
 from nsexporter.kernel.nsfs import Nsfs
+from nsexporter.kernel.processes import Processes
 from nsexporter.kernel.procfs import Procfs
 from nsexporter.model import Cgroup, History, Identity, Snapshot
 from nsexporter.namespaces import Namespaces, View
@@ -61,10 +62,17 @@ class Collector:
         self.edge = Edge(config.collectors.memory, f"{config.path.sysfs}/kernel/tracing")
         self._procfs = Procfs(self.reader, config.path.procfs)
         self._guesses = Guesses(self._procfs.name_mounts_and_user)
+        wanted = config.collectors.namespaces
         self._namespaces = Namespaces(
             self._procfs,
+            Processes(
+                self.reader,
+                config.path.procfs,
+                refresh=wanted.refresh,
+                max_threads=wanted.max_threads if wanted.threads else 0,
+            ),
             Nsfs(self.reader, config.path.procfs),
-            config.collectors.namespaces,
+            wanted,
             time.time,
         )
         self.oom = oom or Feed(config.oom, self._procfs, follow=False)
@@ -121,12 +129,11 @@ class Collector:
         del identities[len(paths) :], owners[len(paths) :]
         histories = self._histories(every, found)
         cgroup_of = {pid: index for index, some in enumerate(pids) for pid in some}
-        container_ids = [identity.container_id for identity in identities]
         view = View()
         if self.config.collectors.namespaces.enabled:
             view = self._run(
                 "namespaces",
-                lambda: self.ptracing(lambda: self._namespaces.read(cgroup_of, container_ids)),
+                lambda: self.ptracing(lambda: self._namespaces.read(cgroup_of, identities)),
                 view,
             )
         containers = tuple(owner for owner in owners if owner is not None)

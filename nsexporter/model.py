@@ -107,16 +107,6 @@ class Cgroup:
     history: History | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
-    """One process (thread group leader), zombies left out."""
-
-    pid: int
-    container_id: str | None  # of the container that the process's cgroup belongs to
-    cgroup: int  # index in Snapshot.cgroups, -1 where no cgroup.procs named it
-    namespaces: Mapping[str, int]  # /proc/PID/ns name, *_for_children included, to inode
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Namespace:
     """One namespace: who is in it, what keeps it, whose it is.
@@ -130,7 +120,7 @@ class Namespace:
     processes: int  # as lsns(8) counts them
     for_children: int = 0  # processes whose children will be in it, not being so themselves
     threads: int = 0  # in it while their process's first thread is in another one
-    cgroups: frozenset[int] = frozenset()  # of its processes; -1 where no cgroup.procs named one
+    kinds: frozenset[str] = frozenset()  # of its processes' cgroups; "" where none named one
     containers: frozenset[str] = frozenset()  # full ids of the containers with a process in it
     held_by: str = "process"  # process, mount, fd, child; empty where that was not seen
     path: str = ""  # a mount point, or /proc/PID/fd/N where only that keeps it
@@ -196,7 +186,8 @@ class Snapshot:
     every: tuple[Cgroup, ...] = ()
     containers: tuple[Container, ...]
     label_ids: Mapping[str, str]  # a full container id to what the container_id label shows
-    processes: tuple[Process, ...]
+    processes: Mapping[int, Mapping[str, int]]  # PID to /proc/PID/ns: name, *_for_children too, to
+    # inode; zombies left out
     namespaces: tuple[Namespace, ...]
     unread_processes: int  # whose namespaces may not be read
     namespace_holders: tuple[str, ...] = ()  # what was looked for that keeps one: mount, fd, child

@@ -86,7 +86,7 @@ def namespace_info(columns: Columns) -> Table:
         return labels.text(
             (
                 *_ns(one.ns_type, one.inode),
-                ("scope", scope(one, snapshot, of)),
+                ("scope", scope(one, host, of)),
                 ("held_by", one.held_by),
                 ("path", one.path),
                 ("owner_ns_inode", _text(one.owner)),
@@ -157,19 +157,16 @@ def unread_processes(columns: Columns) -> Samples:
     return [((), columns.snapshot.unread_processes)]
 
 
-def scope(namespace: Namespace, snapshot: Snapshot, pods: Mapping[str, str]) -> str:
+def scope(namespace: Namespace, host: Mapping[str, int], pods: Mapping[str, str]) -> str:
     """host, container, pod, shared (of several containers), service or other."""
-    if snapshot.host_namespaces.get(namespace.ns_type) == namespace.inode:
+    if host.get(namespace.ns_type) == namespace.inode:
         return "host"
     if namespace.containers:
         if len(namespace.containers) == 1:
             return "container"
         of = {pods[container_id] for container_id in namespace.containers}
         return "pod" if len(of) == 1 and of != {""} else "shared"
-    kinds = {
-        snapshot.cgroups[index].identity.kind if index >= 0 else "" for index in namespace.cgroups
-    }
-    return "service" if kinds == {"service"} else "other"
+    return "service" if namespace.kinds == {"service"} else "other"
 
 
 def pods(columns: Columns) -> Mapping[str, str]:

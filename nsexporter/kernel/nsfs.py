@@ -64,6 +64,11 @@ class Description:
     owner_uid: int | None
 
     @property
+    def key(self) -> tuple[str, int]:
+        """Type and inode."""
+        return self.ns_type, self.inode
+
+    @property
     def depth(self) -> int:
         """How many namespaces are above it, up to the initial one or to where we may look."""
         return 0 if self.parent is None else 1 + self.parent.depth

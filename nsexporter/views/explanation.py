@@ -111,11 +111,11 @@ def _places(snapshot: Snapshot, index: int, inside: set[int]) -> Iterator[Place]
     own = snapshot.cgroups[index].container
     containers = {one.container_id: one for one in snapshot.containers}
     found: defaultdict[str, set[int]] = defaultdict(set)
-    for process in snapshot.processes:
-        if process.cgroup in inside:
-            for ns_type in NS_TYPES:
-                if ns_type in process.namespaces:
-                    found[ns_type].add(process.namespaces[ns_type])
+    for pid in (pid for i in inside for pid in snapshot.cgroups[i].pids):
+        namespaces = snapshot.processes.get(pid, {})
+        for ns_type in NS_TYPES:
+            if ns_type in namespaces:
+                found[ns_type].add(namespaces[ns_type])
     members = {(one.ns_type, one.inode): one.containers for one in snapshot.namespaces}
     for ns_type, inodes in found.items():
         for inode in sorted(inodes):

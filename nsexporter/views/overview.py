@@ -114,7 +114,7 @@ def namespaces(snapshot: Snapshot) -> list[Shared]:
     return [
         Shared(
             namespace=one,
-            scope=sharing.scope(one, snapshot, pods),
+            scope=sharing.scope(one, snapshot.host_namespaces, pods),
             containers=tuple(by_id[i] for i in sorted(one.containers) if i in by_id),
         )
         for one in sorted(snapshot.namespaces, key=lambda one: (order[one.ns_type], one.inode))

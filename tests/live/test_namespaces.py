@@ -22,6 +22,7 @@ from nsexporter.capability import CAPABILITIES
 from nsexporter.collector import Collector
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.nsfs import Nsfs
+from nsexporter.kernel.processes import Processes
 from nsexporter.kernel.procfs import Procfs
 from nsexporter.model import NS_TYPES
 from nsexporter.namespaces import Namespaces
@@ -110,8 +111,8 @@ def test_a_zombie_is_in_no_namespace(collector: Collector) -> None:
     try:
         until(lambda: "Z (zombie)" in Path(f"/proc/{pid}/status").read_text())
         snapshot = collector.collect()
-        assert pid not in {process.pid for process in snapshot.processes}
-        assert os.getpid() in {process.pid for process in snapshot.processes}
+        assert pid not in snapshot.processes
+        assert os.getpid() in snapshot.processes
     finally:
         os.waitpid(pid, 0)
 
@@ -260,10 +261,10 @@ def test_a_process_that_became_a_zombie_is_left_out_at_once(need: Need) -> None:
     with collector_with(refresh=1000) as collector, actor() as one:
         pid = int(one.do("os.fork() or signal.pause()"))
         for _ in range(2):
-            assert pid in {process.pid for process in collector.collect().processes}
+            assert pid in collector.collect().processes
         os.kill(pid, signal.SIGKILL)
         until(lambda: "Z (zombie)" in Path(f"/proc/{pid}/status").read_text())
-        assert pid not in {process.pid for process in collector.collect().processes}
+        assert pid not in collector.collect().processes
 
 
 def test_processes_that_come_and_go_during_the_scan_are_no_errors(collector: Collector) -> None:
@@ -273,7 +274,7 @@ def test_processes_that_come_and_go_during_the_scan_are_no_errors(collector: Col
         for _ in range(100):
             snapshot = collector.collect()
             assert snapshot.unread_processes == unread
-            assert all(process.namespaces.keys() >= set(NS_TYPES) for process in snapshot.processes)
+            assert all(one.keys() >= set(NS_TYPES) for one in snapshot.processes.values())
         assert collector.health.success["namespaces"]
         assert not {key for key in collector.reader.errors if key[0] == "namespaces"}
 
@@ -339,6 +340,7 @@ def test_the_scan_costs_a_fraction_of_what_lsns_does(need: Need) -> None:
             reader = Reader()
             namespaces = Namespaces(
                 Procfs(reader, "/proc"),
+                Processes(reader, "/proc", refresh=refresh),
                 Nsfs(reader, "/proc"),
                 settings.collectors.namespaces,
                 time.time,
