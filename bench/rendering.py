@@ -14,6 +14,7 @@ from nsexporter import config, exposition
 from nsexporter.catalogue import METRICS
 from nsexporter.collector import Collector
 from nsexporter.families.columns import Columns, Memo
+from nsexporter.gzip import plain
 
 
 class _Families(ClientCollector):
@@ -33,7 +34,7 @@ def compare(rounds: int) -> dict[str, float]:
         collector.close()
     memo: Memo = {}
     columns = Columns(snapshot, memo)
-    text = b"".join(exposition.text(exposition.render(columns, METRICS)))
+    text = plain(exposition.text(exposition.render(columns, METRICS)))
     registry = CollectorRegistry()
     registry.register(_Families(list(text_string_to_metric_families(text.decode()))))
     times: dict[str, list[float]] = {"first": [], "lines": [], "theirs": []}

@@ -133,3 +133,4 @@ def keep_little_memory() -> None:
     if hasattr(LIBC, "mallopt"):
         LIBC.mallopt(-8, 1)  # M_ARENA_MAX
         LIBC.mallopt(-1, 128 << 10)  # M_TRIM_THRESHOLD; without it the threshold grows
+        LIBC.mallopt(-3, 128 << 10)  # M_MMAP_THRESHOLD; it has grown as modules were loaded

@@ -13,6 +13,7 @@ from nsexporter.catalogue.rows import Metric
 from nsexporter.families import labels
 from nsexporter.families.columns import Columns
 from nsexporter.families.samples import Samples, Table
+from nsexporter.gzip import Chunk, Part
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -25,7 +26,7 @@ class Family:
     name: str
     type: str
     help: str
-    bodies: tuple[bytes, ...]
+    bodies: tuple[Chunk, ...]
 
     def header(self) -> bytes:
         """The lines above the samples in the text format 0.0.4."""
@@ -50,45 +51,55 @@ def _header(name: str, kind: str, text: str) -> bytes:
     return f"# HELP {name} {text}\n# TYPE {name} {kind}\n".encode()
 
 
-def render(columns: Columns, metrics: Iterable[Metric]) -> list[Family]:
-    """Every family that has a sample.
+def render(
+    columns: Columns, metrics: Iterable[Metric], chunk: Callable[[bytes], Chunk] = Chunk
+) -> list[Family]:
+    """Every family that has a sample; `chunk` is what a block of its lines is kept in.
 
     A family whose columns and labels are what they were in the pass before is the same object.
     """
     families = []
     for metric in metrics:
-        bodies = [body for body in _bodies(metric, columns) if body]
+        bodies = [body for body in _bodies(metric, columns, chunk) if body]
         if bodies:
             families.append(columns.made(metric.name, partial(_family, metric), *bodies))
     return families
 
 
-def _family(metric: Metric, *bodies: bytes) -> Family:
+def _family(metric: Metric, *bodies: Chunk) -> Family:
     return Family(metric.name, metric.type, metric.help, bodies)
 
 
-def text(families: Iterable[Family]) -> list[bytes]:
-    """The exposition in the text format 0.0.4, some chunks for each family."""
-    return [chunk for family in families for chunk in (family.header(), *family.bodies)]
+def text(families: Iterable[Family]) -> list[Part]:
+    """The exposition in the text format 0.0.4, some parts for each family."""
+    return _parts(families, Family.header)
 
 
-def openmetrics(families: Iterable[Family]) -> list[bytes]:
+def openmetrics(families: Iterable[Family]) -> list[Part]:
     """The exposition in OpenMetrics 1.0.0, without the closing # EOF."""
-    return [chunk for family in families for chunk in (family.openmetrics_header(), *family.bodies)]
+    return _parts(families, Family.openmetrics_header)
 
 
-def _bodies(metric: Metric, columns: Columns) -> Iterator[bytes]:
+def _parts(families: Iterable[Family], header: Callable[[Family], bytes]) -> list[Part]:
+    parts: list[Part] = []
+    for family in families:
+        parts.append(header(family))
+        parts += family.bodies
+    return parts
+
+
+def _bodies(metric: Metric, columns: Columns, chunk: Callable[[bytes], Chunk]) -> Iterator[Chunk]:
     """The lines of each series, of the table and of the samples, by blocks; some are empty."""
     v1 = columns.snapshot.hierarchy == "v1"
     for series in metric.series:
         source = series.v1 if v1 else series.v2
         if source is not None:
             head = _head(metric.name, metric.label, series.label_value)
-            lines = partial(_lines, head)
+            lines = partial(_lines, chunk, head)
             yield from columns.blocks(
                 ("lines", head), lines, columns.labels, source.column(columns)
             )
-    lines = partial(_lines, metric.name.encode() + (b"{" if metric.labels else b""))
+    lines = partial(_lines, chunk, metric.name.encode() + (b"{" if metric.labels else b""))
     if metric.table is not None:
         yield from columns.blocks(("lines", metric.name, "table"), lines, *metric.table(columns))
     if metric.samples is not None:
@@ -104,20 +115,25 @@ def _head(name: str, label: str | None, value: str | None) -> bytes:
     return name.encode() + b"{" + own
 
 
-def _lines(head: bytes, texts: Sequence[bytes], column: Sequence[bytes | None]) -> bytes:
+def _lines(
+    chunk: Callable[[bytes], Chunk],
+    head: bytes,
+    texts: Sequence[bytes],
+    column: Sequence[bytes | None],
+) -> Chunk:
     """A line for each value: `head`, which the name begins and all have in common, text, value."""
     if not all(column):  # no value is empty
         texts = list(compress(texts, column))
         column = list(filter(None, column))
     if not column:
-        return b""
+        return chunk(b"")
     # One join of a list that slices fill: 45 ns a line, without a step of Python for any of them.
     parts: list[Any] = [b"\n" + head] * (3 * len(column))
     parts[0] = head
     parts[1::3] = texts
     parts[2::3] = column
     parts.append(b"\n")
-    return b"".join(parts)
+    return chunk(b"".join(parts))
 
 
 def _table(samples: Callable[[Columns], Samples], columns: Columns, *_: object) -> Table:

@@ -23,7 +23,7 @@ from nsexporter.collector import Collector
 from nsexporter.config import Config
 from nsexporter.exposition import Family
 from nsexporter.families.columns import Columns, Memo
-from nsexporter.gzip import Gzip
+from nsexporter.gzip import Chunk, Gzip, Part
 from nsexporter.loop import Loop, Published
 from nsexporter.selfmetrics import Values, families
 from nsexporter.views import overview
@@ -93,18 +93,24 @@ class Publication:
         published = self._loop.fresh(self.config.collection.max_age, budget)
         if published is None:
             return Response(503, "text/plain; charset=utf-8", [b"no pass has ended yet\n"])
-        body = self.chunks(published, openmetrics=openmetrics, names=names)
+        body = self.parts(published, openmetrics=openmetrics, names=names, gzip=gzip)
         headers: tuple[tuple[str, str], ...] = (("Vary", "Accept, Accept-Encoding"),)
         if gzip:
-            body = self._gzip.member(body)
+            body = [*self._gzip.member(body)]
             headers += (("Content-Encoding", "gzip"),)
         return Response(200, _TYPES[openmetrics], body, headers)
 
-    def chunks(
-        self, published: Published, *, openmetrics: bool, names: frozenset[str] = frozenset()
-    ) -> list[bytes]:
-        """The exposition in chunks, only of the families called `names` where there are some."""
-        rendered = [*self._families(published), *families(self._values(published))]
+    def parts(
+        self,
+        published: Published,
+        *,
+        openmetrics: bool,
+        names: frozenset[str] = frozenset(),
+        gzip: bool = False,
+    ) -> list[Part]:
+        """The exposition in parts, only of the families called `names` where there are some."""
+        rendered = self._families(published, gzip=gzip and not names)
+        rendered += families(self._values(published))
         if names:
             rendered = [family for family in rendered if family.named(names)]
         client = self._registry if self.config.collectors.self.enabled else CollectorRegistry()
@@ -114,8 +120,8 @@ class Publication:
             return [*exposition.openmetrics(rendered), own]  # it ends with # EOF
         return [*exposition.text(rendered), generate_latest(registry)]
 
-    def _families(self, published: Published) -> list[Family]:
-        """The pass rendered, once for all who scrape it."""
+    def _families(self, published: Published, *, gzip: bool) -> list[Family]:
+        """The pass rendered, once for all who scrape it, and compressed where the first asks so."""
         with self._lock:
             if self._rendered is None or self._rendered[0] != published.number:
                 columns = Columns(published.snapshot, self._memo)
@@ -128,11 +134,12 @@ class Publication:
                 rows = [metric for metric in METRICS if metric.group not in off]
                 if self.config.compat.cadvisor:
                     rows += CADVISOR_METRICS
-                rendered = exposition.render(columns, rows)
+                chunk = self._gzip.chunk if gzip else Chunk
+                rendered = exposition.render(columns, rows, chunk)
                 for name, count in columns.malformed.items():
                     self.collector.reader.errors[name.partition(".")[0], "malformed"] += count
                 self._rendered = (published.number, rendered)
-            return self._rendered[1]
+            return [*self._rendered[1]]
 
     def _values(self, published: Published) -> Values:
         collector, snapshot = self.collector, published.snapshot

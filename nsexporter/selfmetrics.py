@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nsexporter.exposition import Family
 from nsexporter.families.labels import render
+from nsexporter.gzip import Chunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,4 +145,4 @@ def families(values: Values) -> Iterable[Family]:
             head = b"{" + pairs + b"} " if pairs else b" "
             lines.append(metric.name.encode() + head + repr(value).encode() + b"\n")
         if lines:
-            yield Family(metric.name, metric.type, metric.help, (b"".join(lines),))
+            yield Family(metric.name, metric.type, metric.help, (Chunk(b"".join(lines)),))

@@ -11,6 +11,7 @@ from nsexporter.catalogue import METRICS
 from nsexporter.catalogue.rows import Metric
 from nsexporter.collector import Collector
 from nsexporter.families.columns import Columns
+from nsexporter.gzip import plain
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -21,7 +22,7 @@ def scrape(collector: Collector) -> Samples:
 
 def rendered(columns: Columns, metrics: Sequence[Metric] = METRICS) -> Samples:
     """What the rows make of a snapshot."""
-    return read(b"".join(exposition.text(exposition.render(columns, metrics))).decode())
+    return read(plain(exposition.text(exposition.render(columns, metrics))).decode())
 
 
 def read(text: str) -> Samples:

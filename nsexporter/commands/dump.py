@@ -41,7 +41,8 @@ def run(config: Config, arguments: argparse.Namespace) -> int:
     # Without process_* and python_*: this process ends now, and node_exporter has its own.
     collectors = replace(config.collectors, self=Switch(enabled=False))
     publication = Publication(loop, collector, replace(config, collectors=collectors))
-    chunks = publication.chunks(published, openmetrics=arguments.openmetrics)
+    parts = publication.parts(published, openmetrics=arguments.openmetrics)
+    chunks = map(bytes, parts)
     output: str = arguments.output
     if output == "-":
         terminal.write_bytes(chunks)

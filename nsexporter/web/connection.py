@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 
+from nsexporter.gzip import Part
 from nsexporter.web.http1 import (
     MAX_HEAD,
     RefusedError,
@@ -150,13 +151,13 @@ class Connection:
             except ssl.SSLWantWriteError:
                 yield WRITE
 
-    def _write(self, chunks: Sequence[bytes]) -> Generator[Wait, Response | None, None]:
+    def _write(self, parts: Sequence[Part]) -> Generator[Wait, Response | None, None]:
         """Send it all; the deadline moves with each part taken, but not beyond the whole's."""
-        self.pending = sum(map(len, chunks))
+        self.pending = sum(map(len, parts))
         self._enter("write", self._limits.stall)
         end = self.since + self._limits.response
         turn = 0
-        for part in _parts(chunks):
+        for part in _joined(parts):
             view = memoryview(part)
             while view:
                 try:
@@ -186,11 +187,12 @@ class Connection:
             yield READ  # a client that sends without end waits for the others, too
 
 
-def _parts(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks, the small ones joined: a send for each family costs more than the copy."""
+def _joined(parts: Iterable[Part]) -> Iterator[bytes]:
+    """The parts, the small ones joined: a send for each family costs more than the copy."""
     small: list[bytes] = []
     size = 0
-    for chunk in chunks:
+    for part in parts:
+        chunk = bytes(part)
         small.append(chunk)
         size += len(chunk)
         if size >= _PART:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from nsexporter.gzip import Part
+
 PLAIN = "text/plain; charset=utf-8"
 MAX_HEAD = 16384
 """Bytes of a request's head, its blank line included."""
@@ -21,11 +23,11 @@ _HEAD_END = re.compile(rb"\r?\n\r?\n")
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """Status, type, the body in chunks, and further headers."""
+    """Status, type, the body in parts, and further headers."""
 
     status: int
     content_type: str
-    body: Sequence[bytes]
+    body: Sequence[Part]
     headers: tuple[tuple[str, str], ...] = ()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import gzip
 import re
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from nsexporter.catalogue import CADVISOR_METRICS, METRICS
 from nsexporter.catalogue.rows import Metric
 from nsexporter.collector import Collector
 from nsexporter.families.columns import Columns, Memo
+from nsexporter.gzip import Gzip, plain
 from tests import capture
 from tests.samples import read
 
@@ -61,7 +64,7 @@ def test_a_captured_host_gives_its_golden_exposition(
     rendered, collector = families(host, tmp_path)
     assert collector.health.success == dict.fromkeys(collector.health.success, True)
     assert not collector.reader.errors
-    text = b"".join(exposition.text(rendered)).decode()
+    text = plain(exposition.text(rendered)).decode()
     golden = host.with_suffix(".metrics")
     if request.config.getoption("--update-golden"):
         golden.write_text(text, encoding="utf-8")
@@ -75,13 +78,13 @@ def test_a_captured_host_has_its_golden_exposition_under_cadvisors_names(
     host = next(path for path in HOSTS if path.stem == name)
     rows = tuple(row for row in CADVISOR_METRICS if row.name != "container_last_seen")  # the clock
     rendered, _ = families(host, tmp_path, rows)
-    text = b"".join(exposition.text(rendered)).decode()
+    text = plain(exposition.text(rendered)).decode()
     golden = host.with_suffix(".cadvisor")
     if request.config.getoption("--update-golden"):
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")
     # OpenMetrics has counters only with _total: what its strict parser takes is right.
-    openmetrics = b"".join(exposition.openmetrics(rendered)).decode() + "# EOF\n"
+    openmetrics = plain(exposition.openmetrics(rendered)).decode() + "# EOF\n"
     assert {family.name: family.type for family in openmetrics_families(openmetrics)}[
         "container_memory_failcnt"
     ] == "unknown"
@@ -90,24 +93,34 @@ def test_a_captured_host_has_its_golden_exposition_under_cadvisors_names(
 @pytest.mark.parametrize("host", HOSTS, ids=lambda path: path.stem)
 def test_prometheus_clients_parser_reads_both_formats_alike(host: Path, tmp_path: Path) -> None:
     rendered, _ = families(host, tmp_path)
-    text = b"".join(exposition.text(rendered)).decode()
-    openmetrics = b"".join(exposition.openmetrics(rendered)).decode() + "# EOF\n"
+    text = plain(exposition.text(rendered)).decode()
+    openmetrics = plain(exposition.openmetrics(rendered)).decode() + "# EOF\n"
     strict = {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in openmetrics_families(openmetrics)
         for sample in family.samples
     }
-    plain = read(text)
-    assert plain == strict
-    assert len(plain) == sum(b"".join(family.bodies).count(b"\n") for family in rendered)
-    assert len(plain) > 300
+    samples = read(text)
+    assert samples == strict
+    assert len(samples) == sum(plain(family.bodies).count(b"\n") for family in rendered)
+    assert len(samples) > 300
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda path: path.stem)
+def test_families_compressed_as_they_are_made_are_the_same(host: Path, tmp_path: Path) -> None:
+    member = Gzip()
+    with contextlib.closing(collector_of(host, tmp_path)) as collector:
+        rendered = exposition.render(Columns(collector.collect()), METRICS, member.chunk)
+    golden = host.with_suffix(".metrics").read_bytes()
+    assert gzip.decompress(b"".join(member.member(exposition.text(rendered)))) == golden
+    assert plain(exposition.text(rendered)) == golden
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda path: path.stem)
 def test_no_sample_is_what_unlimited_or_absent_must_not_be(host: Path, tmp_path: Path) -> None:
     rendered, _ = families(host, tmp_path)
     for family in rendered:
-        assert not re.search(rb" (-|92233720368547\d+)", b"".join(family.bodies)), family.name
+        assert not re.search(rb" (-|92233720368547\d+)", plain(family.bodies)), family.name
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda path: path.stem)

@@ -14,6 +14,7 @@ from nsexporter import config, exposition
 from nsexporter.catalogue import CGROUP_METRICS
 from nsexporter.collector import Collector
 from nsexporter.families.columns import Columns
+from nsexporter.gzip import plain
 from nsexporter.kernel.interface_files import REFRESH
 from tests.live import lab
 from tests.waiting import deadline
@@ -142,7 +143,7 @@ def told(collector: Collector) -> dict[str, list[bytes]]:
     """The lines about cgroups by family, without those that depend on when the passes were."""
     families = exposition.render(Columns(collector.collect()), CGROUP_METRICS)
     return {
-        family.name: sorted(b"".join(family.bodies).splitlines())
+        family.name: sorted(plain(family.bodies).splitlines())
         for family in families
         if "_since_last_" not in family.name and "_exceeded_" not in family.name
     }

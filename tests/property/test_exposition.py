@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from nsexporter import exposition
 from nsexporter.catalogue import METRICS
 from nsexporter.families.columns import Columns, Memo
+from nsexporter.gzip import plain
 from nsexporter.kernel.parse import text_of
 from nsexporter.model import Cgroup, Container, Identity, Namespace, Snapshot
 from tests.snapshots import NOTHING
@@ -142,7 +143,7 @@ def test_peers_of_a_container_are_those_that_share_a_namespace(snapshot: Snapsho
     families = exposition.render(Columns(snapshot), METRICS)
     shown = {
         (sample.name, sample.labels["container_id"], sample.labels["ns_type"]): sample.value
-        for family in text_string_to_metric_families(b"".join(exposition.text(families)).decode())
+        for family in text_string_to_metric_families(plain(exposition.text(families)).decode())
         for sample in family.samples
         if re.match("nsexporter_container_(namespace_peers|host_namespace)", sample.name)
     }
@@ -181,12 +182,12 @@ def test_peers_of_a_container_are_those_that_share_a_namespace(snapshot: Snapsho
 @given(snapshots())
 def test_what_is_rendered_reads_back_in_both_formats(snapshot: Snapshot) -> None:
     families = exposition.render(Columns(snapshot), METRICS)
-    text = b"".join(exposition.text(families)).decode()
-    openmetrics = b"".join(exposition.openmetrics(families)).decode() + "# EOF\n"
+    text = plain(exposition.text(families)).decode()
+    openmetrics = plain(exposition.openmetrics(families)).decode() + "# EOF\n"
     wanted = expected(snapshot)
     for parsed in (text_string_to_metric_families(text), openmetrics_families(openmetrics)):
         samples = [sample for family in parsed for sample in family.samples]
-        assert len(samples) == sum(b"".join(family.bodies).count(b"\n") for family in families)
+        assert len(samples) == sum(plain(family.bodies).count(b"\n") for family in families)
         shown = {
             (sample.name.removeprefix("nsexporter_cgroup_memory_"), sample.labels["cgroup"]): (
                 float(sample.value)
