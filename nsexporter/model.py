@@ -131,6 +131,9 @@ class Namespace:
     uid_map: tuple[tuple[int, int, int], ...] = ()  # first inside, first outside, how many
     without_process_since: float | None = None  # seconds since the epoch, as seen
 
+    def __hash__(self) -> int:
+        return hash((self.ns_type, self.inode))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OomKill:

@@ -14,6 +14,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         ("ns_type",),
         sharing.namespaces,
         "/proc/PID/ns",
+        of=sharing.every,
     ),
     host(
         "namespaces_limit",
@@ -31,6 +32,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         sharing.namespaces_limit_used_ratio,
         "/proc/PID and /proc/sys/user/max_*_namespaces",
         since="4.9",
+        of=sharing.every_and_limits,
     ),
     host(
         "namespaces_without_process",
@@ -41,6 +43,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         ("ns_type", "held_by"),
         sharing.namespaces_without_process,
         "/proc/PID/mountinfo, /proc/PID/fd, NS_GET_PARENT, NS_GET_USERNS",
+        of=sharing.every_and_holders,
     ),
     host(
         "namespaces_without_process_for_day",
@@ -56,6 +59,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         ("ns_type", "ns_inode"),
         sharing.namespace_without_process_since,
         "/proc/PID/mountinfo, /proc/PID/fd, NS_GET_PARENT, NS_GET_USERNS",
+        of=sharing.every,
     ),
     tabled(
         "namespace_info",
@@ -83,6 +87,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         sharing.namespace_depth,
         "NS_GET_PARENT",
         since="4.9",
+        of=sharing.every,
     ),
     host(
         "user_namespace_mapped_uids",
@@ -90,6 +95,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         ("ns_type", "ns_inode"),
         sharing.user_namespace_mapped_uids,
         "/proc/PID/uid_map",
+        of=sharing.every,
     ),
     tabled(
         "namespace_processes",
@@ -105,6 +111,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         ("ns_type", "ns_inode"),
         sharing.namespace_threads,
         "/proc/PID/task/TID/ns",
+        of=sharing.every,
     ),
     host(
         "namespace_for_children_processes",
@@ -114,6 +121,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         sharing.namespace_for_children,
         "/proc/PID/ns/*_for_children",
         since="4.12, time 5.6",
+        of=sharing.every,
     ),
     tabled(
         "namespace_containers",
@@ -128,6 +136,7 @@ NAMESPACE_METRICS: tuple[Metric, ...] = (
         ("ns_type",),
         sharing.host_namespace_containers,
         "/proc/PID/ns and cgroup.procs",
+        of=sharing.every_and_host,
     ),
     tabled(
         "container_namespace_info",

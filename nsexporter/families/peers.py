@@ -12,7 +12,7 @@ from nsexporter.families.derived import Column
 from nsexporter.families.labels import Pairs
 from nsexporter.families.samples import Samples, Table
 from nsexporter.families.sharing import Members, Place
-from nsexporter.model import Container
+from nsexporter.model import Container, Namespace
 
 
 def container_namespace_info(columns: Columns) -> Table:
@@ -26,7 +26,7 @@ def container_namespace_info(columns: Columns) -> Table:
         )
 
     every = columns.made("container_namespace_info", texts, _places(columns))
-    return every, [b"1"] * len(every)
+    return every, sharing.ones(columns, "container_namespace_info", every)
 
 
 def container_namespace_peers(columns: Columns) -> Table:
@@ -62,7 +62,7 @@ def container_namespace_peers_outside_pod(columns: Columns) -> Table:
 
     pods = sharing.pods(columns)
     column = columns.made(
-        "strangers", strangers, _places(columns), _members(columns), _host(columns), pods
+        "strangers", strangers, _places(columns), _members(columns), sharing.host(columns), pods
     )
     return _by_type(columns), column
 
@@ -76,7 +76,7 @@ def container_host_namespace(columns: Columns) -> Table:
             for _, ns_type, inodes in places
         ]
 
-    column = columns.made("host_namespace", inside, _places(columns), _host(columns))
+    column = columns.made("host_namespace", inside, _places(columns), sharing.host(columns))
     return _by_type(columns), column
 
 
@@ -93,11 +93,11 @@ def container_root_is_host_root(columns: Columns) -> Samples:
 
 def roots(columns: Columns) -> tuple[object, ...]:
     """What `container_root_is_host_root` is made of."""
-    return _places(columns), _host(columns), _uid_maps(columns)
+    return _places(columns), sharing.host(columns), _uid_maps(columns)
 
 
 def _members(columns: Columns) -> Members:
-    return columns.same("members", sharing.members(columns.snapshot))
+    return columns.made("members", sharing.members, columns.snapshot.namespaces)
 
 
 def _places(columns: Columns) -> Sequence[Place]:
@@ -107,14 +107,11 @@ def _places(columns: Columns) -> Sequence[Place]:
     return columns.made("places", places, columns.containers, _members(columns))
 
 
-def _host(columns: Columns) -> Mapping[str, int]:
-    return columns.same("host", columns.snapshot.host_namespaces)
-
-
 def _uid_maps(columns: Columns) -> Mapping[int, tuple[tuple[int, int, int], ...]]:
-    return columns.same(
-        "uid_maps", {n.inode: n.uid_map for n in columns.snapshot.namespaces if n.ns_type == "user"}
-    )
+    def uid_maps(every: Sequence[Namespace]) -> dict[int, tuple[tuple[int, int, int], ...]]:
+        return {one.inode: one.uid_map for one in every if one.ns_type == "user"}
+
+    return columns.made("uid_maps", uid_maps, columns.snapshot.namespaces)
 
 
 def _inside(members: Members, ns_type: str, inodes: Sequence[int]) -> frozenset[str]:

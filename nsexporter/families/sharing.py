@@ -21,11 +21,36 @@ _KEPT_BY_CHILDREN = ("pid", "user")
 _DAY = 86_400.0
 
 
+def every(columns: Columns) -> tuple[object, ...]:
+    """What samples about namespaces alone are made of: the same object until one changes."""
+    return (columns.snapshot.namespaces,)
+
+
+def every_and_host(columns: Columns) -> tuple[object, ...]:
+    """The same of samples that the host's own have a part in."""
+    return (*every(columns), host(columns))
+
+
+def every_and_limits(columns: Columns) -> tuple[object, ...]:
+    """The same of what is told by the host's limits."""
+    return (*every(columns), columns.same("limits", columns.snapshot.namespace_limits))
+
+
+def every_and_holders(columns: Columns) -> tuple[object, ...]:
+    """The same of what is told by what can keep a namespace."""
+    return (*every(columns), columns.same("holders", columns.snapshot.namespace_holders))
+
+
 def namespaces(columns: Columns) -> Samples:
-    """How many namespaces of each type have a process."""
-    return _counts(
-        columns.snapshot, lambda namespace: bool(namespace.processes or namespace.threads)
-    )
+    """How many namespaces of each type have a process.
+
+    A type of which nothing was seen is one that this kernel does not have, or that may not be
+    read: absent, not 0.
+    """
+    counts = dict.fromkeys(_types(columns), 0)
+    for one in columns.snapshot.namespaces:
+        counts[one.ns_type] += bool(one.processes or one.threads)
+    return [(_type(ns_type), count) for ns_type, count in counts.items()]
 
 
 def namespaces_limit(columns: Columns) -> Samples:
@@ -45,7 +70,7 @@ def namespaces_without_process(columns: Columns) -> Samples:
     """How many of each type are kept by each thing that can keep them, 0 included."""
     counts = {
         (ns_type, held_by): 0
-        for ns_type in _types(columns.snapshot)
+        for ns_type in _types(columns)
         for held_by in columns.snapshot.namespace_holders
         if held_by != "child" or ns_type in _KEPT_BY_CHILDREN
     }
@@ -59,14 +84,11 @@ def namespaces_without_process(columns: Columns) -> Samples:
 
 def namespaces_without_process_for_day(columns: Columns) -> Samples:
     """How many of each type have been seen without a process for longer than a day."""
-    snapshot = columns.snapshot
-    return _counts(
-        snapshot,
-        lambda namespace: (
-            namespace.without_process_since is not None
-            and snapshot.timestamp - namespace.without_process_since > _DAY
-        ),
-    )
+    before = columns.snapshot.timestamp - _DAY
+    counts = dict.fromkeys(_types(columns), 0)
+    for since, ns_type in columns.made("empty since", _empty_since, columns.snapshot.namespaces):
+        counts[ns_type] += since < before
+    return [(_type(ns_type), count) for ns_type, count in counts.items()]
 
 
 def namespace_without_process_since(columns: Columns) -> Samples:
@@ -78,15 +100,13 @@ def namespace_without_process_since(columns: Columns) -> Samples:
 
 def namespace_info(columns: Columns) -> Table:
     """scope, what keeps it, where it is mounted, whose it is, of every namespace."""
-    snapshot = columns.snapshot
-    host = columns.same("host", snapshot.host_namespaces)
-    of = pods(columns)
+    own, of = host(columns), pods(columns)
 
     def text(one: Namespace) -> bytes:
         return labels.text(
             (
                 *_ns(one.ns_type, one.inode),
-                ("scope", scope(one, host, of)),
+                ("scope", scope(one, own, of)),
                 ("held_by", one.held_by),
                 ("path", one.path),
                 ("owner_ns_inode", _text(one.owner)),
@@ -95,8 +115,11 @@ def namespace_info(columns: Columns) -> Table:
             )
         )
 
-    texts = columns.each("namespace_info", snapshot.namespaces, text, host, columns.whose)
-    return texts, [b"1"] * len(texts)
+    def texts(every: Sequence[Namespace], *inputs: object) -> Sequence[bytes]:
+        return columns.each("namespace_info", every, text, *inputs)
+
+    made = columns.made("namespace_info texts", texts, columns.snapshot.namespaces, own, of)
+    return made, ones(columns, "namespace_info", made)
 
 
 def namespace_depth(columns: Columns) -> Samples:
@@ -115,7 +138,7 @@ def user_namespace_mapped_uids(columns: Columns) -> Samples:
 
 def namespace_processes(columns: Columns) -> Table:
     """Processes of every namespace."""
-    return _texts(columns), [b"%d" % one.processes for one in columns.snapshot.namespaces]
+    return _numbers(columns, "namespace_processes", lambda one: one.processes)
 
 
 def namespace_threads(columns: Columns) -> Samples:
@@ -134,16 +157,16 @@ def namespace_for_children(columns: Columns) -> Samples:
 
 def namespace_containers(columns: Columns) -> Table:
     """Containers of every namespace."""
-    return _texts(columns), [b"%d" % len(one.containers) for one in columns.snapshot.namespaces]
+    return _numbers(columns, "namespace_containers", lambda one: len(one.containers))
 
 
 def host_namespace_containers(columns: Columns) -> Samples:
     """Containers in the host's namespace of each type."""
-    host = columns.snapshot.host_namespaces
+    own = columns.snapshot.host_namespaces
     return [
         (_type(n.ns_type), len(n.containers))
         for n in columns.snapshot.namespaces
-        if host.get(n.ns_type) == n.inode
+        if own.get(n.ns_type) == n.inode
     ]
 
 
@@ -157,9 +180,12 @@ def unread_processes(columns: Columns) -> Samples:
     return [((), columns.snapshot.unread_processes)]
 
 
-def scope(namespace: Namespace, host: Mapping[str, int], pods: Mapping[str, str]) -> str:
-    """host, container, pod, shared (of several containers), service or other."""
-    if host.get(namespace.ns_type) == namespace.inode:
+def scope(namespace: Namespace, own: Mapping[str, int], pods: Mapping[str, str]) -> str:
+    """host, container, pod, shared (of several containers), service or other.
+
+    `own` are the host's own namespaces.
+    """
+    if own.get(namespace.ns_type) == namespace.inode:
         return "host"
     if namespace.containers:
         if len(namespace.containers) == 1:
@@ -167,6 +193,11 @@ def scope(namespace: Namespace, host: Mapping[str, int], pods: Mapping[str, str]
         of = {pods[container_id] for container_id in namespace.containers}
         return "pod" if len(of) == 1 and of != {""} else "shared"
     return "service" if namespace.kinds == {"service"} else "other"
+
+
+def host(columns: Columns) -> Mapping[str, int]:
+    """The host's own namespaces."""
+    return columns.same("host", columns.snapshot.host_namespaces)
 
 
 def pods(columns: Columns) -> Mapping[str, str]:
@@ -188,11 +219,9 @@ def pods_of(snapshot: Snapshot) -> dict[str, str]:
     return pods
 
 
-def members(snapshot: Snapshot) -> Members:
+def members(every: Sequence[Namespace]) -> Members:
     """The containers of every namespace that has some."""
-    return {
-        (one.ns_type, one.inode): one.containers for one in snapshot.namespaces if one.containers
-    }
+    return {(one.ns_type, one.inode): one.containers for one in every if one.containers}
 
 
 def by_container(containers: Sequence[Container], members: Members) -> Iterator[Place]:
@@ -208,28 +237,42 @@ def by_container(containers: Sequence[Container], members: Members) -> Iterator[
                 yield container, ns_type, found
 
 
-def _types(snapshot: Snapshot) -> list[str]:
+def ones(columns: Columns, key: str, texts: Sequence[bytes]) -> Sequence[bytes]:
+    """The values of an info."""
+    return columns.made((key, "ones"), lambda texts: [b"1"] * len(texts), texts)
+
+
+def _types(columns: Columns) -> Sequence[str]:
     """The types that this kernel has and that could be read."""
-    there = {namespace.ns_type for namespace in snapshot.namespaces}
-    return [ns_type for ns_type in NS_TYPES if ns_type in there]
+
+    def types(every: Sequence[Namespace]) -> list[str]:
+        there = {namespace.ns_type for namespace in every}
+        return [ns_type for ns_type in NS_TYPES if ns_type in there]
+
+    return columns.made("ns_types", types, columns.snapshot.namespaces)
 
 
-def _counts(snapshot: Snapshot, counted: Callable[[Namespace], bool]) -> Samples:
-    """How many namespaces of each type are counted. A type of which nothing was seen is one that
-    this kernel does not have, or that may not be read: absent, not 0.
-    """
-    counts = dict.fromkeys(_types(snapshot), 0)
-    for namespace in snapshot.namespaces:
-        counts[namespace.ns_type] += counted(namespace)
-    return [(_type(ns_type), count) for ns_type, count in counts.items()]
+def _empty_since(every: Sequence[Namespace]) -> list[tuple[float, str]]:
+    """When each namespace without a process was first seen so, and its type."""
+    return [
+        (one.without_process_since, one.ns_type)
+        for one in every
+        if one.without_process_since is not None
+    ]
 
 
-def _texts(columns: Columns) -> Sequence[bytes]:
-    """The label text of every namespace."""
-    every = columns.same("namespaces", [(n.ns_type, n.inode) for n in columns.snapshot.namespaces])
-    return columns.made(
-        "namespace texts", lambda every: [labels.text(_ns(*one)) for one in every], every
-    )
+def _numbers(columns: Columns, key: str, number: Callable[[Namespace], int]) -> Table:
+    """A number of every namespace."""
+
+    def cells(some: Sequence[Namespace]) -> list[bytes]:
+        return [b"%d" % number(one) for one in some]
+
+    every = columns.snapshot.namespaces
+    return columns.by_row("namespace texts", _texts, every), columns.by_row(key, cells, every)
+
+
+def _texts(some: Sequence[Namespace]) -> list[bytes]:
+    return [labels.text(_ns(one.ns_type, one.inode)) for one in some]
 
 
 def _text(number: int | None) -> str:

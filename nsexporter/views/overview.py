@@ -132,7 +132,7 @@ class Member:
 def members(snapshot: Snapshot) -> list[Member]:
     """Every container with a process whose namespaces were read, by cgroup."""
     inodes: defaultdict[Container, dict[str, Sequence[int]]] = defaultdict(dict)
-    places = sharing.by_container(snapshot.containers, sharing.members(snapshot))
+    places = sharing.by_container(snapshot.containers, sharing.members(snapshot.namespaces))
     for container, ns_type, some in places:
         inodes[container][ns_type] = sorted(some)
     return [

@@ -87,7 +87,16 @@ def namespaces(draw: st.DrawFn, containers: Sequence[str]) -> list[Namespace]:
     """Some namespaces of two types, with any of the containers in each."""
     inside = st.frozensets(st.sampled_from(containers)) if containers else st.just(frozenset())
     return [
-        Namespace(ns_type=ns_type, inode=inode, processes=1, containers=draw(inside))
+        Namespace(
+            ns_type=ns_type,
+            inode=inode,
+            processes=1,
+            threads=draw(st.integers(0, 1)),
+            kinds=draw(st.sampled_from((frozenset(("service",)), frozenset(("", "service"))))),
+            containers=draw(inside),
+            uid_map=draw(st.sampled_from(((), ((0, 0, 1),)))),
+            without_process_since=draw(st.sampled_from((None, 0.0, -100_000.0))),
+        )
         for ns_type in ("net", "user")
         for inode in range(1, draw(st.integers(2, 4)))
     ]
@@ -124,9 +133,13 @@ def test_a_pass_rendered_after_others_is_what_it_is_alone(a: Snapshot, b: Snapsh
         for one in a.cgroups
     ]
     of_one_pod = of(pods, a.namespaces)
+    mounted = replace(a.namespaces[0], processes=0, held_by="mount", path="/run/netns/a")
+    moved = of(a.cgroups, [mounted, *a.namespaces[2:]])
+    later = replace(moved, timestamp=moved.timestamp + 100_000, host_namespaces={"user": 2})
+    later = replace(later, namespace_holders=("mount",), namespace_limits={"net": 2})
     memo: Memo = {}
     before: list[exposition.Family] = []
-    for snapshot in (a, both, both, b, a, partly, a, of_one_pod):
+    for snapshot in (a, both, both, b, a, partly, a, moved, later, moved, of_one_pod):
         columns, alone = Columns(snapshot, memo), Columns(snapshot)
         families = exposition.render(columns, METRICS)
         assert families == exposition.render(alone, METRICS)
