@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
-from nsexporter.containers import mapping
+from nsexporter.changed import EachRow
 from nsexporter.kernel import parse
 from nsexporter.kernel.cgroupfs import Found
 from nsexporter.kernel.files import Reader
@@ -14,13 +15,17 @@ from nsexporter.model import Cgroup, Container, History, Identity
 
 
 @dataclass(frozen=True, slots=True)
-class _Parsed:
-    """What was parsed of a cgroup as it was found."""
+class Parsed:
+    """What was parsed of a cgroup, and its texts."""
 
-    found: Found
+    stat_text: bytes | None
     stat_keys: tuple[bytes, ...]
     stat: tuple[bytes, ...]
+    procs: bytes | None
     pids: tuple[int, ...]
+
+
+_NOTHING = Parsed(None, (), (), None, ())
 
 
 class Cgroups:
@@ -28,72 +33,35 @@ class Cgroups:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._parsed: dict[int, _Parsed] = {}
-        self._made: dict[int, tuple[tuple[object, ...], Cgroup]] = {}
+        self._parsed = EachRow(self._parse, attrgetter("key"))
+        self._made = EachRow(_cgroup, attrgetter("key"))
         self._stat_keys: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
+        self._keys: tuple[bytes, ...] = ()
 
-    def parse(self, found: Sequence[Found]) -> list[tuple[int, ...]]:
-        """Parse memory.stat and cgroup.procs; the processes of each."""
-        self._parsed = {one.key: self._parse(one) for one in found}
-        return [self._parsed[one.key].pids for one in found]
+    def parse(self, found: Sequence[Found]) -> list[Parsed]:
+        """memory.stat and cgroup.procs of each."""
+        return self._parsed(found)
 
     def values(
         self,
         found: Sequence[Found],
+        parsed: Sequence[Parsed],
         identities: Sequence[Identity],
         owners: Sequence[Container | None],
+        pods: Sequence[tuple[str, str]],
         invocations: Sequence[str],
         histories: Sequence[History | None],
-    ) -> Iterator[Cgroup]:
-        """A value for each of those parsed last, with what is told of it."""
-        pods = mapping.pods(identities, owners)
-        before, self._made = self._made, {}
-        for one, identity, owner, invocation, history in zip(
-            found, identities, owners, invocations, histories, strict=True
-        ):
-            pod = pods.get(mapping.pod_of(identity) or "", ("", ""))
-            made_of = (one, identity, owner, pod, invocation, history)
-            kept = before.get(one.key)
-            if kept is None or kept[0] != made_of:
-                kept = made_of, self._made_of(*made_of)
-            self._made[one.key] = kept
-            yield kept[1]
+    ) -> Sequence[Cgroup]:
+        """A value for each, with what is told of it."""
+        return self._made(found, parsed, identities, owners, pods, invocations, histories)
 
-    def _made_of(
-        self,
-        found: Found,
-        identity: Identity,
-        owner: Container | None,
-        pod: tuple[str, str],
-        invocation: str,
-        history: History | None,
-    ) -> Cgroup:
-        parsed = self._parsed[found.key]
-        return Cgroup(
-            path=found.path,
-            parent=found.parent,
-            identity=identity,
-            container=owner,
-            pod_name=pod[0],
-            pod_namespace=pod[1],
-            invocation=invocation,
-            files=found.files,
-            stat_keys=parsed.stat_keys,
-            stat=parsed.stat,
-            pids=parsed.pids,
-            history=history,
-        )
-
-    def _parse(self, one: Found) -> _Parsed:
-        before = self._parsed.get(one.key)
-        if before is not None and before.found is one:
-            return before
-        stat = one.files.get("memory.stat")
-        if before is not None and before.found.files.get("memory.stat") is stat:
-            keys, values = before.stat_keys, before.stat
-        else:
-            keys, values = self._stat(stat)
-        return _Parsed(one, keys, values, self._pids(one.files.get(PROCS)))
+    def _parse(self, one: Found, before: Parsed | None) -> Parsed:
+        stat, procs = one.files.get("memory.stat"), one.files.get(PROCS)
+        before = before or _NOTHING
+        same = before.stat_text is stat
+        keys, values = (before.stat_keys, before.stat) if same else self._stat(stat)
+        pids = before.pids if before.procs is procs else self._pids(procs)
+        return Parsed(stat, keys, values, procs, pids)
 
     def _pids(self, text: bytes | None) -> tuple[int, ...]:
         try:
@@ -112,4 +80,33 @@ class Cgroups:
             self._reader.errors["memory", "malformed"] += 1
             return (), ()
         shared = tuple(keys)
-        return self._stat_keys.setdefault(shared, shared), tuple(values)
+        if shared != self._keys:  # seldom; a hash of them costs more
+            self._keys = self._stat_keys.setdefault(shared, shared)
+        return self._keys, tuple(values)
+
+
+def _cgroup(
+    found: Found,
+    parsed: Parsed,
+    identity: Identity,
+    owner: Container | None,
+    pod: tuple[str, str],
+    invocation: str,
+    history: History | None,
+    before: Cgroup | None,
+) -> Cgroup:
+    made = Cgroup(
+        path=found.path,
+        parent=found.parent,
+        identity=identity,
+        container=owner,
+        pod_name=pod[0],
+        pod_namespace=pod[1],
+        invocation=invocation,
+        files=found.files,
+        stat_keys=parsed.stat_keys,
+        stat=parsed.stat,
+        pids=parsed.pids,
+        history=history,
+    )
+    return before if before == made else made

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from itertools import compress, count
 from operator import is_not
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
 
 
 def changed(before: Sequence[object], now: Sequence[object]) -> Sequence[int]:
@@ -17,3 +20,71 @@ def changed(before: Sequence[object], now: Sequence[object]) -> Sequence[int]:
     if len(before) != len(now):
         return range(len(now))
     return [*compress(count(), map(is_not, before, now))]
+
+
+def rows_changed(
+    before: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]]
+) -> Sequence[int]:
+    """The rows, in order, in which a cell of some columns is another object than `before`.
+
+    All, where these are not as many columns, or not as long; none, where all are equal.
+    """
+    if [*map(len, before)] != [*map(len, columns)]:
+        return range(len(columns[0]))
+    rows: set[int] = set()
+    for column, now in zip(before, columns, strict=True):
+        if column is not now and column != now:  # to compare them is four times faster
+            rows.update(changed(column, now))
+    return sorted(rows)
+
+
+class EachRow(Generic[T]):
+    """A value of each row of some columns, made anew only where a cell is another object.
+
+    `make` gets the cells of a row, and the value of the row before whose first cell had the same
+    `key`, None where there was none. It gives that very object where nothing has changed: then
+    the values of all are the same list as in the call before.
+    """
+
+    def __init__(self, make: Callable[..., T], key: Callable[[Any], Hashable]) -> None:
+        self._make = make
+        self._key = key
+        self._columns: Sequence[Sequence[Any]] = ()
+        self._values: list[T] = []
+
+    def __call__(self, *columns: Sequence[Any]) -> list[T]:
+        """The value of each row."""
+        rows = rows_changed(self._columns, columns)
+        aligned = len(self._values) == len(columns[0])
+        items, values = self._columns[0] if self._columns else (), self._values
+        if aligned:
+            items, values = _cells(items, rows), _cells(values, rows)
+        known = dict(zip(map(self._key, items), values, strict=True))
+        self._columns = columns
+        cells = [_cells(column, rows) for column in columns]
+        made = [*map(self._make, *cells, map(known.get, map(self._key, cells[0])))]
+        if not aligned:
+            self._values = made
+        elif any(map(is_not, made, values)):
+            self._values = self._values.copy()
+            for row, value in zip(rows, made, strict=True):
+                self._values[row] = value
+        return self._values
+
+
+def _cells(column: Sequence[T], rows: Sequence[int]) -> list[T]:
+    return [column[row] for row in rows]
+
+
+class Kept(Generic[T]):
+    """What was made last, given again while what it was made of is equal to what it was."""
+
+    def __init__(self, make: Callable[..., T]) -> None:
+        self._make = make
+        self._made: tuple[tuple[object, ...], T] | None = None
+
+    def __call__(self, *inputs: object) -> T:
+        """`make(*inputs)`; neither these nor what it gave may be changed afterwards."""
+        if self._made is None or self._made[0] != inputs:
+            self._made = inputs, self._make(*inputs)
+        return self._made[1]

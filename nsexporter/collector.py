@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import TypeVar
 
 from nsexporter.cgroups import Cgroups
+from nsexporter.changed import EachRow, Kept
 from nsexporter.config import Config
 from nsexporter.containers import mapping
 from nsexporter.containers.guess import Guesses
@@ -29,6 +31,9 @@ from nsexporter.oom.feed import Feed
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+_KEY = attrgetter("key")
+_NOBODY = Identity(kind="other")
 
 
 @dataclass(slots=True)
@@ -79,6 +84,11 @@ class Collector:
         self._own_oom = oom is None
         self._tree: CgroupTree | None = None
         self._cgroups = Cgroups(self.reader)
+        self._cgroup_of = Kept(_cgroup_of)
+        self._let_through = EachRow(lambda one, _: self._wanted(one.path), _KEY)
+        self._kept = EachRow(_kept, _KEY)
+        self._limiting = EachRow(_limiting, _KEY)
+        self._protected = EachRow(_protected, _KEY)
         self.hierarchies: mounts.Hierarchies | None = None
         self._allow = [re.compile(pattern) for pattern in config.collection.cgroup_allow]
         self._soft_limit_reclaim = False
@@ -119,7 +129,8 @@ class Collector:
             pressure = self._run("pressure", self._procfs.memory_pressure, {})
 
         paths = [one.path for one in found]
-        pids = self._cgroups.parse(found)
+        parsed = self._cgroups.parse(found)
+        pids = [one.pids for one in parsed]
         gone = mapping.with_above(self.oom.unknown(), paths)
         populated = [*map(bool, pids), *gone.values()]
         identities = self.containers.identities([*paths, *gone], populated)
@@ -128,7 +139,7 @@ class Collector:
         whose = {owner.cgroup: owner for owner in owners if owner is not None}
         del identities[len(paths) :], owners[len(paths) :]
         histories = self._histories(every, found)
-        cgroup_of = {pid: index for index, some in enumerate(pids) for pid in some}
+        cgroup_of = self._cgroup_of(pids)
         view = View()
         if self.config.collectors.namespaces.enabled:
             view = self._run(
@@ -138,19 +149,18 @@ class Collector:
             )
         containers = tuple(owner for owner in owners if owner is not None)
         invocations = self.containers.invocations(identities)
-        cgroups = tuple(self._cgroups.values(found, identities, owners, invocations, histories))
+        pods = self.containers.pods(identities, owners)
+        cgroups = tuple(
+            self._cgroups.values(found, parsed, identities, owners, pods, invocations, histories)
+        )
         return Snapshot(
             timestamp=time.time(),
             duration=time.monotonic() - started,
             hierarchy=self.hierarchies.version if self.hierarchies else "none",
             cgroups=cgroups,
-            every=() if len(found) == len(every) else _limiting(every),
+            every=() if found is every else tuple(self._limiting(every)),
             containers=containers,
-            label_ids={
-                identity.container_id: self.containers.label_id(identity.container_id)
-                for identity in identities
-                if identity.container_id
-            },
+            label_ids=self.containers.label_ids(identities),
             processes=view.processes,
             namespaces=view.namespaces,
             unread_processes=view.unread_processes,
@@ -219,15 +229,17 @@ class Collector:
             self.health.dropped = 0
             return found
         kept: list[Found] = []
+        parents: list[int] = []
         index = {-1: -1}
-        for position, one in enumerate(found):
-            wanted = self._wanted(one.path) and len(kept) < cap
+        for position, (one, wanted) in enumerate(zip(found, self._let_through(found), strict=True)):
+            shown = wanted and len(kept) < cap
             # A cgroup whose parent is dropped hangs on the nearest one that is kept.
-            index[position] = len(kept) if wanted else index[one.parent]
-            if wanted:
-                kept.append(replace(one, parent=index[one.parent]))
+            index[position] = len(kept) if shown else index[one.parent]
+            if shown:
+                kept.append(one)
+                parents.append(index[one.parent])
         self.health.dropped = len(found) - len(kept)
-        return kept
+        return self._kept(kept, parents) if self.health.dropped else found
 
     def _histories(self, every: list[Found], found: list[Found]) -> list[History | None]:
         if not self.config.collectors.memory.enabled or self.hierarchies is None:
@@ -248,23 +260,30 @@ class Collector:
 
     def _recursive_protection(self, found: list[Found]) -> bool:
         """Whether it matters here, and is so."""
-        protected = any(
-            one.files.get(name, b"0") != b"0"
-            for one in found
-            for name in ("memory.min", "memory.low")
-        )
+        protected = any(self._protected(found))
         return protected and mounts.recursive_protection(self.reader, self.config.path.procfs)
 
     def _vmstat(self) -> Mapping[bytes, bytes]:
         return parse.flat_keyed(self._procfs.vmstat() or b"")
 
 
-def _limiting(every: list[Found]) -> tuple[Cgroup, ...]:
-    """Cgroups with what limits and protects only."""
-    nobody = Identity(kind="other")
-    return tuple(
-        Cgroup(path=one.path, parent=one.parent, identity=nobody, files=one.files) for one in every
-    )
+def _cgroup_of(pids: Sequence[Sequence[int]]) -> dict[int, int]:
+    """Of every process the index of its cgroup."""
+    return {pid: index for index, some in enumerate(pids) for pid in some}
+
+
+def _kept(one: Found, parent: int, before: Found | None) -> Found:
+    made = replace(one, parent=parent)
+    return before if before == made else made
+
+
+def _limiting(one: Found, _: Cgroup | None) -> Cgroup:
+    """A cgroup with what limits and protects only."""
+    return Cgroup(path=one.path, parent=one.parent, identity=_NOBODY, files=one.files)
+
+
+def _protected(one: Found, _: bool | None) -> bool:
+    return any(one.files.get(name, b"0") != b"0" for name in ("memory.min", "memory.low"))
 
 
 def _oom_kills(vmstat: Mapping[bytes, bytes]) -> int | None:

@@ -7,10 +7,13 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from operator import attrgetter
 
+from nsexporter.changed import EachRow, Kept
 from nsexporter.config import Memory
 from nsexporter.kernel.cgroupfs import Found
-from nsexporter.kernel.parse import ParseError, limit
+from nsexporter.kernel.parse import ParseError, limit, oom_kills
 from nsexporter.kernel.pressure_level import Counts, PressureLevels
 from nsexporter.kernel.sampling import Peaks, Samples
 from nsexporter.kernel.tracefs import ReclaimTrace
@@ -18,8 +21,22 @@ from nsexporter.model import History
 
 log = logging.getLogger(__name__)
 
+_KEY = attrgetter("key")
+_Kills = tuple[int, int]
+"""The parent's index, and the OOM kills that the cgroup tells of."""
+
 NEAR = 0.1
 """A cgroup is near its limit when less than this part of the limit is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the files of one cgroup tell; None: it has not that bound, or does not tell."""
+
+    usage: int | None  # bytes
+    near: bool  # the limit
+    above: bool | None  # the reservation
+    failcnt: int | None
 
 
 @dataclass(slots=True)
@@ -65,6 +82,11 @@ class Edge:
         self._settings = settings
         self._states: dict[int, _State] = {}
         self._pressure: dict[int, Counts] = {}
+        self._v1 = False  # as long as cgroups are the same ones, so is this
+        self._kills = EachRow(self._kills_of, _KEY)
+        self._killed = Kept(_with_below)
+        self._readings = EachRow(self._read, _KEY)
+        self._told: dict[int, History] = {}
         self._peaks = Peaks()
         self._samples: Samples | None = None
         self._levels: PressureLevels | None = None
@@ -94,56 +116,74 @@ class Edge:
         """
         if not found:
             return []  # a pass that failed does not tell that the cgroups are gone
+        self._v1 = v1
+        kills = self._killed(v1, self._kills(every))
+        if found is not every:
+            by_key = dict(zip(map(_KEY, every), kills, strict=True))
+            kills = [by_key[one.key] for one in found]
+        readings = self._readings(found)
         states: dict[int, _State] = {}
-        usages: dict[int, int] = {}
         bounded: dict[int, int] = {}
         near: dict[int, int] = {}
-        killed = {one.key: kills for one, kills in zip(every, _kills(v1, every), strict=True)}
-        for one in found:
-            kills = killed[one.key]
-            hard, reservation = _bounds(v1, one.files)
-            if hard is None and reservation is None:
-                if one.parent < 0:
-                    bounded[one.key] = one.directory
+        usages: dict[int, int] = {}
+        for one, reading, killed in compress(zip(found, readings, kills, strict=True), readings):
+            if reading is None:
                 continue
             bounded[one.key] = one.directory
-            usage = _finite(one.files.get("memory.usage_in_bytes" if v1 else "memory.current"))
-            if usage is None:
+            if reading.usage is None:
                 continue
-            usages[one.key] = usage
-            if hard is not None and hard - usage < NEAR * hard:
+            usages[one.key] = reading.usage
+            if reading.near:
                 near[one.key] = one.directory
             state = self._states.get(one.key)
             if state is None:
-                state = _State(now, kills, None if kills else 0)
+                state = _State(now, killed, None if killed else 0)
             states[one.key] = state
-            above = None if reservation is None else usage > reservation
-            state.look(now, above, None if hard is None else _failcnt(v1, one.files), kills)
+            state.look(now, reading.above, reading.failcnt, killed)
         self._states = states
-        directories = {one.key: one.directory for one in found}
-        peaks = self._look_for_peaks(v1, _opened(directories), _opened(near))
+        peaks = self._look_for_peaks(v1, found, near)
         self._look_for_pressure(v1, _opened(bounded))
-        return [
-            _history(
-                states.get(one.key),
-                peaks.get(one.key),
-                usages.get(one.key, 0),
-                self._pressure.get(one.key),
+        before, self._told = self._told, {}
+        for key in states.keys() | peaks.keys() | self._pressure.keys():
+            told = _history(
+                states.get(key), peaks.get(key), usages.get(key, 0), self._pressure.get(key)
             )
-            for one in found
-        ]
+            kept = before.get(key)
+            self._told[key] = kept if kept is not None and kept == told else told
+        return [*map(self._told.get, map(_KEY, found))]
+
+    def _kills_of(self, one: Found, before: _Kills | None) -> _Kills:
+        text = one.files.get("memory.oom_control" if self._v1 else "memory.events")
+        made = one.parent, oom_kills(text) or 0
+        return before if before == made else made
+
+    def _read(self, one: Found, _: _Reading | None) -> _Reading | None:
+        """What matters of a cgroup with a limit or a reservation, or of one that has no parent."""
+        v1, files = self._v1, one.files
+        hard, reservation = _bounds(v1, files)
+        if hard is None and reservation is None:
+            return _Reading(None, False, None, None) if one.parent < 0 else None
+        usage = _finite(files.get("memory.usage_in_bytes" if v1 else "memory.current"))
+        if usage is None:
+            return _Reading(None, False, None, None)
+        return _Reading(
+            usage=usage,
+            near=hard is not None and hard - usage < NEAR * hard,
+            above=None if reservation is None else usage > reservation,
+            failcnt=None if hard is None else _failcnt(v1, files),
+        )
 
     def _look_for_peaks(
-        self, v1: bool, every: Mapping[int, int], near: Mapping[int, int]
+        self, v1: bool, found: Sequence[Found], near: Mapping[int, int]
     ) -> Mapping[int, int]:
         if self._settings.reset_peak and not v1 and self._peaks.granted:
-            return self._peaks.look(every)
+            return self._peaks.look(_opened({one.key: one.directory for one in found}))
         if not self._settings.sample_interval:
             return {}
         if self._samples is None:
             name = "memory.usage_in_bytes" if v1 else "memory.current"
             self._samples = Samples(name, self._settings.sample_interval)
-        return self._samples.look(near)
+        return self._samples.look(_opened(near))
 
     def _look_for_pressure(self, v1: bool, bounded: Mapping[int, int]) -> None:
         most = self._settings.pressure_notifications
@@ -170,9 +210,7 @@ def _opened(directories: Mapping[int, int]) -> dict[int, int]:
 
 def _history(
     state: _State | None, peak: int | None, usage: int, pressure: Counts | None
-) -> History | None:
-    if state is None and peak is None and pressure is None:
-        return None
+) -> History:
     return History(
         reservation_exceeded=None if state is None else state.exceeded,
         hits_since_kill=None if state is None else state.hits,
@@ -215,14 +253,14 @@ def _failcnt(v1: bool, files: Mapping[str, bytes]) -> int | None:
     return None if text is None else _word(text, b"max")
 
 
-def _kills(v1: bool, found: Sequence[Found]) -> list[int]:
+def _with_below(v1: bool, own: Sequence[_Kills]) -> list[int]:
     """OOM kills in each cgroup and below, of those that are there (v1) or ever were (v2)."""
-    name = "memory.oom_control" if v1 else "memory.events"
-    kills = [_word(one.files.get(name, b""), b"oom_kill") or 0 for one in found]
+    kills = [count for _, count in own]
     if v1:
-        for index in range(len(found) - 1, 0, -1):
-            if found[index].parent >= 0:
-                kills[found[index].parent] += kills[index]
+        for index in range(len(own) - 1, 0, -1):
+            parent = own[index][0]
+            if parent >= 0:
+                kills[parent] += kills[index]
     return kills
 
 

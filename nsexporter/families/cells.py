@@ -6,9 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from nsexporter.changed import changed
 from nsexporter.model import Cgroup
 
 T = TypeVar("T")
@@ -50,22 +49,6 @@ class Rows:
             for cgroup in self.cgroups
         ]
         return dict(zip(keys, zip(*rows, strict=True), strict=True))
-
-
-def rows_changed(
-    before: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]]
-) -> Sequence[int]:
-    """The rows, in order, in which a cell is another object than `before`.
-
-    All, where these are not as many columns, or not as long.
-    """
-    if [*map(len, before)] != [*map(len, columns)]:
-        return range(len(columns[0]))
-    rows: set[int] = set()
-    for column, now in zip(before, columns, strict=True):
-        if column is not now:
-            rows.update(changed(column, now))
-    return sorted(rows)
 
 
 def patched(column: list[T], rows: Sequence[int], cells: list[T], length: int) -> list[T]:

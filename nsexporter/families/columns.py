@@ -14,9 +14,9 @@ from itertools import compress
 from operator import attrgetter, is_
 from typing import Any, TypeVar
 
-from nsexporter.changed import changed
+from nsexporter.changed import changed, rows_changed
 from nsexporter.families import labels
-from nsexporter.families.cells import Rows, patched, rows_changed
+from nsexporter.families.cells import Rows, patched
 from nsexporter.kernel import parse
 from nsexporter.model import Cgroup, Container, OomLedger, Snapshot
 

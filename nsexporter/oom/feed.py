@@ -7,10 +7,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 
+from nsexporter.changed import EachRow
 from nsexporter.config import Oom as Settings
-from nsexporter.kernel import mounts, parse
+from nsexporter.kernel import mounts
 from nsexporter.kernel.cgroupfs import Found
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.kmsg import Kmsg
@@ -18,6 +20,7 @@ from nsexporter.kernel.oom_report import Reports
 from nsexporter.kernel.procfs import Procfs
 from nsexporter.model import Cgroup, Container, OomKill, OomLedger
 from nsexporter.oom import account
+from nsexporter.oom.counters import counters
 from nsexporter.oom.entry import Entry
 from nsexporter.oom.ledger import Ledger
 from nsexporter.oom.state import Kept, StateFile
@@ -46,6 +49,7 @@ class Feed:
         self._ledger, self._sequence, self._until = kept or Kept(Ledger(), -1, 0.0)
         self._told = kept is not None  # what was before the start is told in one line
         self._reports = Reports()
+        self._counters = EachRow(counters, attrgetter("key"))
         self._lost = 0
         # Processes and where they were seen: by the last pass, and since the one before it.
         self._pids: tuple[Mapping[int, int], Sequence[str]] = {}, ()
@@ -238,21 +242,24 @@ class Feed:
         return cgroup.removesuffix(" (deleted)")
 
     def _count_all(self, found: Sequence[Found], started: float) -> None:
-        ledger = self._ledger
-        below = []
-        for one in found:
-            text = one.files.get("memory.oom_control") or one.files.get("memory.events.local")
-            kills = parse.oom_kills(text)
-            if kills is not None:
-                self.sources["counters"] = True
-                ledger.count(one.path, one.key, kills, started)
-            kills = parse.oom_kills(one.files.get("memory.events"))
-            if kills is not None:
-                self.sources["counters"] = True
-                if kills or one.path in ledger.hierarchical:
-                    below.append((one.path, one.key, kills))
-        for path, inode, kills in reversed(below):  # children first
-            ledger.count_below(path, inode, kills, started)
+        ledger, counters = self._ledger, self._counters(found)
+        if not self.sources["counters"]:
+            self.sources["counters"] = any(one.own is not None for one in counters)
+        # Of a counter that is 0 the ledger has no use, where it knows of no kill there.
+        own = [
+            (one, told.own)
+            for one, told in zip(found, counters, strict=True)
+            if told.own or (told.own is not None and one.path in ledger.entries)
+        ]
+        for one, kills in own:
+            ledger.count(one.path, one.key, kills, started)
+        below = [
+            (one, told.below)
+            for one, told in zip(found, counters, strict=True)
+            if told.below or (told.below is not None and one.path in ledger.hierarchical)
+        ]
+        for one, kills in reversed(below):  # children first
+            ledger.count_below(one.path, one.key, kills, started)
 
     def _pending(self) -> bool:
         """Whether a counter told of a kill that the log will tell the details of."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nsexporter import config
+from nsexporter.kernel.cgroupfs import Found
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.procfs import Procfs
 from nsexporter.oom.feed import Feed
@@ -59,3 +60,31 @@ def test_a_line_from_before_the_start_is_not_of_the_process_that_has_its_pid_now
         feed.close()
     assert ledger.accounts == {}
     assert ledger.unattributed == 1
+
+
+def test_a_counter_is_counted_however_its_cgroup_was_read_before(tmp_path: Path) -> None:
+    def found(path: str, key: int, kills: int) -> Found:
+        text = b"oom_kill_disable 0\nunder_oom 0\noom_kill %d" % kills
+        return Found(path, -1, {"memory.oom_control": text}, key, -1)
+
+    settings = replace(config.load(None, {}).oom, kmsg="none", state_file="none")
+    feed = Feed(settings, Procfs(Reader(), "/proc"), follow=False)
+    quiet, killed, replaced = found("/quiet", 1, 0), found("/a", 2, 1), found("/a", 3, 1)
+    try:
+        told = []
+        # Nothing, one kill, the same again, at another place, of its successor, the first is gone.
+        for cgroups in (
+            [quiet, found("/a", 2, 0)],
+            [quiet, killed],
+            [quiet, killed],
+            [killed],
+            [quiet, replaced],
+            [replaced],
+        ):
+            feed.look(cgroups, None, time.monotonic())
+            ledger = feed.publish([], {}, {}, lambda _: True)
+            told.append({path: one.kills for path, one in ledger.accounts.items()})
+    finally:
+        feed.close()
+    once, twice = {"/a": {"unknown": 1}}, {"/a": {"unknown": 2}}
+    assert told == [{}, once, once, once, twice, twice]

@@ -38,6 +38,7 @@ def test_the_one_of_crun_with_the_processes_is_the_container(scope: str, tmp_pat
     assert crun == ["container-parent", "container", "container-child"]
     runc = kinds(containers, paths, [True, False, False])
     assert runc == ["container", "container-child", "container-child"]
+    assert kinds(containers, paths, [False, True, False]) == crun
 
 
 def test_a_pod_of_podman_below_a_parent_of_its_own_is_no_container(tmp_path: Path) -> None:
@@ -81,3 +82,16 @@ def test_a_container_that_a_path_tells_is_not_read_from_its_state(tmp_path: Path
     containers = mapped(tmp_path)
     assert kinds(containers, [f"/docker/{H}"], [True]) == ["container"]
     assert containers.metadata.errors["oci"] == 0
+
+
+def test_what_a_caller_changes_of_identities_is_not_there_in_the_next_pass(tmp_path: Path) -> None:
+    containers = mapped(tmp_path)
+    paths = [f"/docker/{H}", "/init.scope"]
+    first = containers.identities(paths, [True, True])
+    kept = [*first]
+    owners = containers.containers(paths, first)
+    del first[1:], owners[1:]
+    second = containers.identities(paths, [True, True])
+    assert second == kept
+    assert [one and one.label_id for one in containers.containers(paths, second)] == [H[:12], None]
+    assert containers.label_ids(second) == {H: H[:12]}
