@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from nsexporter.changed import EachRow
 from nsexporter.kernel import parse
-from nsexporter.kernel.cgroupfs import Found
+from nsexporter.kernel.cgroup import Found
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.interface_files import PROCS
 from nsexporter.model import Cgroup, Container, History, Identity

@@ -18,7 +18,8 @@ from nsexporter.containers.guess import Guesses
 from nsexporter.containers.sources import container_map
 from nsexporter.edge import Edge
 from nsexporter.kernel import hugetlb, mounts, parse
-from nsexporter.kernel.cgroupfs import CgroupTree, Found
+from nsexporter.kernel.cgroup import Found
+from nsexporter.kernel.cgroupfs import CgroupTree
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.host import host
 from nsexporter.kernel.nsfs import Nsfs
@@ -118,10 +119,11 @@ class Collector:
         nothing: list[Found] = []
         # The host's kills first: what is counted of them is read after.
         vmstat: Mapping[bytes, bytes] = self._run("vmstat", self._vmstat, {})
-        every = self._run("cgroups", self._read_cgroups, nothing)
+        kills = _oom_kills(vmstat)
+        every = self._run("cgroups", lambda: self._read_cgroups(kills), nothing)
         where = self.hierarchies
         unified = where.memory if where is not None and where.version == "v2" else None
-        self._run("oom", lambda: self.oom.look(every, _oom_kills(vmstat), started, unified), None)
+        self._run("oom", lambda: self.oom.look(every, kills, started, unified), None)
         found = self._capped(every)
         meminfo: Mapping[bytes, int] = self._run("meminfo", self._procfs.meminfo, {})
         pressure: Mapping[bytes, bytes] = {}
@@ -196,7 +198,7 @@ class Collector:
         self.health.success[collector] = True
         return value
 
-    def _read_cgroups(self) -> list[Found]:
+    def _read_cgroups(self, kills: int | None) -> list[Found]:
         if self._tree is None:
             path, enabled = self.config.path, self.config.collectors
             self.hierarchies = mounts.find(self.reader, path.procfs, path.sysfs, path.rootfs)
@@ -216,7 +218,7 @@ class Collector:
                 exact=self.config.collection.exact,
             )
         try:
-            found = self._tree.read()
+            found = self._tree.read(kills)
         except OSError:
             self._close_tree()  # it may have been mounted anew: look again in the next pass
             raise

@@ -12,7 +12,7 @@ from operator import attrgetter
 
 from nsexporter.changed import EachRow, Kept
 from nsexporter.config import Memory
-from nsexporter.kernel.cgroupfs import Found
+from nsexporter.kernel.cgroup import Found
 from nsexporter.kernel.parse import ParseError, limit, oom_kills
 from nsexporter.kernel.pressure_level import Counts, PressureLevels
 from nsexporter.kernel.sampling import Peaks, Samples

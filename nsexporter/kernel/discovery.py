@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -17,8 +17,6 @@ _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _COME = inotify.IN_CREATE | inotify.IN_MOVED_TO
 _GONE = inotify.IN_DELETE | inotify.IN_MOVED_FROM
 _WATCHED = _COME | _GONE | inotify.IN_MODIFY | inotify.IN_ONLYDIR
-
-_MEMBERS = frozenset({"cgroup.procs", "tasks", "cgroup.threads"})
 
 WALK = 20
 """Passes between two walks that look for what inotify did not tell."""
@@ -38,7 +36,6 @@ class Node:
     gone: bool = False
     children: dict[str, Node] = field(default_factory=dict)
     files: frozenset[str] = frozenset()
-    written: frozenset[str] = frozenset()  # files that somebody wrote to
 
 
 class Tree:
@@ -56,7 +53,7 @@ class Tree:
         self._descriptors = descriptors
         self._changed = True
         self._passes = 0
-        self.moved = False  # whether a process was moved from one cgroup to another
+        self.written: dict[Node, Set[str]] = {}  # files that somebody wrote to, in the last update
         self._new: list[Node] = []
         self._names: dict[frozenset[str], frozenset[str]] = {}
         self._watched: dict[int, Node] = {}
@@ -77,7 +74,7 @@ class Tree:
 
     def update(self) -> bool:
         """Look what came and went; whether something did since the last call."""
-        self.moved = False
+        self.written = {}
         turn = self._passes % WALK == 0
         lost = False
         self._passes += 1
@@ -92,7 +89,7 @@ class Tree:
                 if lost or (turn and self._inotify is None):
                     node.nlink = 0
                 if lost:
-                    node.written = node.files
+                    self.written[node] = node.files
                 self._look(node)
         self._explore()
         changed, self._changed = self._changed, False
@@ -139,8 +136,7 @@ class Tree:
     def _event(self, node: Node, event: inotify.Event) -> None:
         name = os.fsdecode(event.name)
         if not event.mask & inotify.IN_ISDIR:
-            node.written |= {name}
-            self.moved |= name in _MEMBERS
+            self.written[node] = self.written.get(node, frozenset()) | {name}
             if name == "cgroup.subtree_control":  # gives the children files, or takes them
                 for child in list(node.children.values()):
                     self._list(child, 0)

@@ -39,8 +39,8 @@ class Descriptors:
         A kept directory costs the kernel 0.2 kB, a kept file 4.4 kB.
         """
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        left = max(0, soft - cls.for_events() - _RESERVED)
-        files = min(left // 2, KEPT_FILES)
+        left = max(0, soft - cls.for_events() - max(_RESERVED, soft // 16))
+        files = min(left * 2 // 3, KEPT_FILES)
         return cls(left - files), cls(files)
 
     @staticmethod
@@ -60,10 +60,10 @@ class Descriptors:
         self._left += 1
 
 
-KEPT_FILES = 8192
-"""Most files that are kept open, 36 MB of kernel memory."""
+KEPT_FILES = 10240
+"""Most files that are kept open, 45 MB of kernel memory."""
 
-_RESERVED = 512
+_RESERVED = 512  # for clients, state files and v1's pressure notifications
 
 
 class Reader:
@@ -105,9 +105,9 @@ class Reader:
             os.close(fd)
 
 
-def whole(fd: int, text: bytes) -> bytes:
-    """`text`, the first CHUNK of a file, and the rest where that is not all."""
-    while len(text) >= FULL and (more := os.pread(fd, 65536, len(text))):
+def whole(fd: int, text: bytes, full: int = FULL) -> bytes:
+    """`text`, the first CHUNK of a file, and the rest where that is `full` or longer."""
+    while len(text) >= full and (more := os.pread(fd, 65536, len(text))):
         text += more
     return text
 

@@ -42,19 +42,35 @@ V2_FILES = (
 PIDS_FILES = ("pids.current", "pids.max", "pids.events")
 PROCS = "cgroup.procs"
 
+LONG = frozenset({"memory.stat", "memory.numa_stat", "cgroup.stat", PROCS})
+"""What may be longer than SHORT, besides the files of hugetlb by node."""
+
+SHORT = 256
+"""Bytes that nearly all other files are within."""
+
 HOT = frozenset(
     {
         "memory.usage_in_bytes",
-        "memory.kmem.usage_in_bytes",
         "memory.current",
         "memory.stat",
-        "memory.oom_control",
         "memory.events",
-        "memory.events.local",
     }
 )
-"""Read in every pass. Whatever else the kernel counts in a cgroup changes one of these too (on v1
-kernel memory does not: it is counted page by page, usage by batches)."""
+"""Read in every pass. Whatever else the kernel counts in a cgroup changes one of these too: on v1
+kernel memory and what fewer than 64 pages a CPU do later, when they are read in turn."""
+
+KILLS = frozenset({"memory.oom_control"})
+"""Changed only as the OOM killer kills, which the host counts too (oom_kill of /proc/vmstat), or
+where it is disabled."""
+
+LIMITED = {
+    "memory.failcnt": "memory.limit_in_bytes",
+    "memory.memsw.failcnt": "memory.memsw.limit_in_bytes",
+    "memory.kmem.tcp.failcnt": "memory.kmem.tcp.limit_in_bytes",
+    "pids.events": "pids.max",
+}
+"""What stays as it is while that limit is none (page_counter_try_charge in mm/page_counter.c), and
+of pids.events those above are none either (pids_can_fork in kernel/cgroup/pids.c)."""
 
 WRITTEN = frozenset(
     {
@@ -76,7 +92,14 @@ WRITTEN = frozenset(
 """Changed only by a write, which inotify tells."""
 
 REFRESH = 16
-"""Passes in which every file of every cgroup is read once, whatever was told or has changed."""
+"""Passes in which what the kernel counts in a cgroup is read once, whatever was told or changed."""
 
-IN_TURN = frozenset((*V1_FILES, *V2_FILES, *PIDS_FILES)) - HOT - WRITTEN
+ROUNDS = 4
+"""Of these, one in which the files of WRITTEN and KILLS are read once, whatever was told."""
+
+IN_TURN = (
+    frozenset((*V1_FILES, *V2_FILES, *PIDS_FILES))
+    - (HOT | WRITTEN | KILLS)
+    - {"memory.events.local"}  # memory.events has what it has
+)
 """Read when a hot file of the cgroup has changed; else in turn, so up to REFRESH passes old."""

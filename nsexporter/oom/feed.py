@@ -13,7 +13,7 @@ from pathlib import Path
 from nsexporter.changed import EachRow
 from nsexporter.config import Oom as Settings
 from nsexporter.kernel import mounts
-from nsexporter.kernel.cgroupfs import Found
+from nsexporter.kernel.cgroup import Found
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.kmsg import Kmsg
 from nsexporter.kernel.oom_report import Reports

@@ -13,7 +13,7 @@ from nsexporter import config
 from nsexporter.cgroups import Cgroups
 from nsexporter.changed import EachRow, changed, rows_changed
 from nsexporter.edge import Edge
-from nsexporter.kernel.cgroupfs import Found
+from nsexporter.kernel.cgroup import Found
 from nsexporter.kernel.files import Reader
 from nsexporter.model import Cgroup, History, Identity
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nsexporter import config
-from nsexporter.kernel.cgroupfs import Found
+from nsexporter.kernel.cgroup import Found
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.procfs import Procfs
 from nsexporter.oom.feed import Feed

@@ -1,0 +1,112 @@
+"""One cgroup as far as it was read, and which of its files are read when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from nsexporter.kernel.discovery import Node
+from nsexporter.kernel.interface_files import HOT, KILLS, LIMITED, PROCS, WRITTEN
+from nsexporter.kernel.parse import ParseError, limit
+
+Kept = dict[str, int]
+"""File name to a descriptor, of the files of one cgroup that are kept open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One cgroup as read: the path as text, the parent's index, file name to text.
+
+    `key` is the directory's inode, which no other cgroup has while it lives, nor for long after;
+    `directory` its descriptor (O_PATH), open until the next `read` at least, -1 where the budget
+    of descriptors is spent. The same object as in the pass before where nothing has changed.
+    """
+
+    path: str
+    parent: int
+    files: dict[str, bytes]
+    key: int
+    directory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which files are read when, of all cgroups that have the same ones."""
+
+    hot: tuple[str, ...]  # in every pass
+    warm: tuple[str, ...]  # when a hot one has changed, and in turn
+    told: tuple[str, ...]  # when something tells that they have changed, and in turn, but seldom
+    late: frozenset[str]  # of the warm ones those that the cgroup may get later
+
+    @classmethod
+    def of(cls, names: Iterable[str], watched: frozenset[str], *, told: bool, exact: bool) -> Plan:
+        """For cgroups that may have files of these names.
+
+        Of those in `watched` inotify tells what is written to, if it does at all (`told`); it does
+        not tell which there are of the others.
+        """
+        names = [*names]
+        written = (WRITTEN & watched).intersection(names)
+        if exact:
+            hot, telling = {*names}, set[str]()
+        elif told:
+            hot, telling = {*HOT}, {*written, *KILLS}
+        else:
+            hot, telling = {*HOT, *written, PROCS}, {*KILLS}
+        return cls(
+            hot=tuple(name for name in names if name in hot),
+            warm=tuple(name for name in names if name not in hot | telling),
+            told=tuple(name for name in names if name in telling),
+            late=frozenset(names) - watched | {PROCS},
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Cgroup:
+    """What was read of a cgroup so far."""
+
+    node: Node
+    turn: int  # the pass in which all is read, modulo REFRESH * ROUNDS
+    plan: Plan
+    path: str
+    above: Cgroup | None = None
+    warm: tuple[str, ...] = ()  # of the plan's those that can have changed, when last seen
+    kept: Kept = field(default_factory=dict)
+    read: bool = False
+    index: int = -1  # among those that are shown
+    files: dict[str, bytes] = field(default_factory=dict)
+    found: Found | None = None
+
+    @property
+    def members(self) -> list[bytes]:
+        """The PIDs in it."""
+        return self.files.get(PROCS, b"").split()
+
+    def see_what_can_change(self) -> None:
+        """Leave out of the warm files those that it has not, and what no limit lets count."""
+        self.warm = tuple(
+            name
+            for name in self.plan.warm
+            if (name in self.files or name in self.plan.late) and not self._is_unlimited(name)
+        )
+
+    def _is_unlimited(self, name: str) -> bool:
+        """Whether what a file counts is bound by no limit, so that it stays as it is."""
+        limiting = LIMITED.get(name)
+        if limiting is None:
+            return False
+        binding: Cgroup | None = self
+        while binding is not None:
+            text = binding.files.get(limiting)
+            if text is not None and not _is_none(text):
+                return False
+            # Only pids.events tells of the limits above, too.
+            binding = binding.above if limiting == "pids.max" else None
+        return limiting in self.files
+
+
+def _is_none(text: bytes) -> bool:
+    try:
+        return limit(text) == b"+Inf"
+    except ParseError:
+        return False

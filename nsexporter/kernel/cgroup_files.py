@@ -1,0 +1,106 @@
+"""The files of a cgroup, each in the hierarchy that has it, some of them kept open."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+
+from nsexporter.kernel.cgroup import Kept
+from nsexporter.kernel.discovery import Node, Tree
+from nsexporter.kernel.files import CHUNK, FULL, KEPT_FILES, READ, Descriptors, Reader, whole
+from nsexporter.kernel.interface_files import HOT, LONG, PROCS, SHORT
+from nsexporter.kernel.mounts import Hierarchies
+
+
+class CgroupFiles:
+    """Reads them and counts what fails; which there are is told by `add`."""
+
+    def __init__(
+        self, reader: Reader, tree: Tree, hierarchies: Hierarchies, descriptors: Descriptors
+    ) -> None:
+        self._reader = reader
+        self._tree = tree
+        self._memory = hierarchies.memory
+        self._descriptors = descriptors
+        self._roots: dict[str, int] = {}
+        # File name to the collector it belongs to and, where that is another hierarchy, its root.
+        self._files: dict[str, tuple[str, int]] = {}
+
+    def close(self) -> None:
+        """Close the roots; what is kept of a cgroup is closed by `give`."""
+        for fd in self._roots.values():
+            os.close(fd)
+        self._roots.clear()
+
+    def add(self, collector: str, names: Sequence[str], hierarchy: str | None) -> None:
+        """Files of a collector, if there are some, in the hierarchy at that path, or in none."""
+        if hierarchy is None or not names:
+            return
+        root = -1
+        if hierarchy != self._memory:
+            root = self._roots.get(hierarchy, -1)
+            if root < 0:
+                root = os.open(hierarchy, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                self._roots[hierarchy] = root
+        self._files |= dict.fromkeys(names, (collector, root))
+
+    def names(self, listed: frozenset[str]) -> list[str]:
+        """Which there may be in a cgroup whose directory lists these."""
+        return [name for name, (_, root) in self._files.items() if root >= 0 or name in listed]
+
+    @property
+    def watched(self) -> frozenset[str]:
+        """Those in the hierarchy that is walked, the only one that is watched."""
+        return frozenset(name for name, (_, root) in self._files.items() if root < 0)
+
+    def text(self, node: Node, kept: Kept, name: str, *, keep: bool = False) -> bytes | None:
+        """The text of a file, None where there is none; from now on with `keep` it is kept open."""
+        size = size_of(name)
+        full = min(size, FULL)
+        fd = kept.get(name)
+        try:
+            if fd is not None:
+                return whole(fd, os.pread(fd, size, 0), full)
+            opened = self._open(node, name)
+            try:
+                return whole(opened, os.read(opened, size), full)
+            finally:
+                # On v1 a descriptor of cgroup.procs that is read again within a second gives the
+                # same list again (cgroup_pidlist_start in kernel/cgroup/cgroup-v1.c). Some stay
+                # for hot files of cgroups to come.
+                spare = 0 if name in HOT else KEPT_FILES // 16
+                if keep and name != PROCS and self._descriptors.take(spare):
+                    kept[name] = opened
+                else:
+                    os.close(opened)
+        except OSError as error:
+            self._reader.failed(self._files[name][0], error)
+            self.give(kept, (name,))  # another hierarchy may have one of that path again
+            return None
+
+    def is_alive(self, node: Node) -> bool:
+        """Whether cgroup.procs opens: a removed directory still lists, empty, but has no files."""
+        try:
+            os.close(self._tree.open(node, PROCS))
+        except OSError as error:
+            self._reader.failed("cgroups", error)
+            return False
+        return True
+
+    def give(self, kept: Kept, names: Iterable[str]) -> None:
+        """Close those of a cgroup's files that are kept open."""
+        for name in names:
+            if (fd := kept.pop(name, None)) is not None:
+                os.close(fd)
+                self._descriptors.give()
+
+    def _open(self, node: Node, name: str) -> int:
+        root = self._files[name][1]
+        if root < 0:
+            return self._tree.open(node, name)
+        return os.open(f".{node.path}/{name}", READ, dir_fd=root)
+
+
+def size_of(name: str) -> int:
+    """What is read of a file at first, in bytes: all of nearly all there are."""
+    return CHUNK if name in LONG or name.endswith("numa_stat") else SHORT

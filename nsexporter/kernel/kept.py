@@ -1,0 +1,116 @@
+"""Files that are kept open, read at one go: what has not changed costs the kernel's time only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import compress, repeat
+from operator import ne
+
+from nsexporter.kernel.cgroup import Cgroup
+from nsexporter.kernel.cgroup_files import CgroupFiles, size_of
+from nsexporter.kernel.files import whole
+from nsexporter.kernel.interface_files import LONG
+
+Take = Callable[[Cgroup, str, bytes | None], bool]
+"""Called with a cgroup, a file's name and its text, None: there is none; whether it is new."""
+
+
+class HotFiles:
+    """The files that every pass reads, in columns by name where they are kept open."""
+
+    def __init__(self, files: CgroupFiles, take: Take) -> None:
+        self._files = files
+        self._take = take
+        self._columns: dict[str, Column] = {}
+        self._loose: list[tuple[Cgroup, tuple[str, ...]]] = []  # those that are not kept open
+        self.grouped = False  # False: which are kept has changed
+
+    def group(self, cgroups: Iterable[Cgroup]) -> None:
+        """Sort the hot files of all cgroups into those that are kept open and the others."""
+        kept: dict[str, dict[Cgroup, tuple[int, bytes]]] = {}
+        self._loose = []
+        for one in cgroups:
+            if not one.read:
+                continue
+            loose = []
+            for name in one.plan.hot:
+                fd = one.kept.get(name)
+                if fd is None:
+                    loose.append(name)
+                else:
+                    text = one.files[name] if name in LONG else one.files[name] + b"\n"
+                    kept.setdefault(name, {})[one] = fd, text
+            if loose or not one.plan.hot:
+                self._loose.append((one, tuple(loose)))
+        self._columns = {name: Column(files, size_of(name)) for name, files in kept.items()}
+        self.grouped = True
+
+    def read(self) -> tuple[set[Cgroup], set[Cgroup]]:
+        """Of which cgroups a file has changed, and which may be gone."""
+        changed: set[Cgroup] = set()
+        doubtful: set[Cgroup] = set()
+        for name, column in self._columns.items():
+            for one, text in column.read():
+                if text is None:
+                    self._files.give(one.kept, (name,))
+                    self.grouped = False
+                    doubtful.add(one)
+                    text = self._files.text(one.node, one.kept, name, keep=True)
+                if self._take(one, name, text):
+                    changed.add(one)
+        for one, names in self._loose:
+            for name in names:
+                if self._take(one, name, self._files.text(one.node, one.kept, name, keep=True)):
+                    changed.add(one)
+                if name in one.kept:
+                    self.grouped = False
+            if not any(name in one.files for name in one.plan.hot):
+                doubtful.add(one)
+        return changed, doubtful
+
+
+class Column:
+    """The files of one name, each of another cgroup; a read tells those that have changed."""
+
+    def __init__(self, files: Mapping[Cgroup, tuple[int, bytes]], size: int) -> None:
+        """`files` has the descriptor of each and its text, as it was read last.
+
+        What is longer than `size` bytes costs a second read.
+        """
+        self._cgroups = [*files]
+        self._descriptors = [descriptor for descriptor, _ in files.values()]
+        self._texts: list[bytes | None] = [text for _, text in files.values()]
+        self._size = size
+
+    def read(self) -> Iterator[tuple[Cgroup, bytes | None]]:
+        """Whose text is another one than at the last read, and the text; None: it is gone."""
+        before = self._texts
+        now = self._texts = preads(self._descriptors, self._size)
+        # Nothing is done in Python for those that are what they were.
+        for index in compress(range(len(now)), map(ne, now, before)):
+            text = now[index]
+            if text is not None and len(text) >= self._size:
+                text = now[index] = self._whole(index, text)
+                if text == before[index]:
+                    continue
+            yield self._cgroups[index], text
+
+    def _whole(self, index: int, text: bytes) -> bytes | None:
+        try:
+            return whole(self._descriptors[index], text, self._size)
+        except OSError:
+            return None
+
+
+def preads(descriptors: Sequence[int], size: int) -> list[bytes | None]:
+    """The first `size` bytes of each file; None where it cannot be read (ENODEV: it is gone)."""
+    texts: list[bytes | None] = []
+    rest = map(os.pread, descriptors, repeat(size), repeat(0))
+    while True:
+        try:
+            texts.extend(rest)  # what comes before an error stays
+        except OSError:
+            texts.append(None)
+        else:
+            return texts
