@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from nsexporter.kernel.files import CHUNK, READ, Reader
@@ -75,9 +75,12 @@ class Processes:
         with os.scandir(self._root) as entries:
             there = {entry.name: entry.inode() for entry in entries}
         known = self._known.copy()
-        for pid in _pids(self._there.items() - there.items()):
-            known.pop(pid, None)
-        came = {pid: there[str(pid)] for pid in _pids(there.items() - self._there.items())}
+        came: dict[int, int] = {}
+        for name, inode in there.items() ^ self._there.items():
+            if name.isdigit() and there.get(name) == inode:
+                came[int(name)] = inode
+            elif name.isdigit():
+                known.pop(int(name), None)
         left = (self._listed - listed) & known.keys()
         due = [pid for pid in known if (pid + self._turn) % self._refresh == 0]
         for pid in {*due, *(self._again & known.keys()), *left}:
@@ -224,10 +227,6 @@ def _scan(known: Mapping[int, Seen]) -> Scan:
         sum(seen.unreadable for seen in known.values()),
         sum(seen.unread_threads for seen in processes.values()),
     )
-
-
-def _pids(entries: Iterable[tuple[str, int]]) -> list[int]:
-    return [int(name) for name, _ in entries if name.isdigit()]
 
 
 def _exists(pid: int) -> bool:

@@ -49,6 +49,9 @@ class Namespaces:
         self._members = Members()
         self._described = Described(nsfs)
         self._holders = Holders(nsfs, settings.refresh, settings.max_fds)
+        self._cgroup_of: Mapping[int, int] = {}
+        self._identities: Sequence[Identity] = ()
+        self._identity_of: Mapping[int, Identity] = {}
         self._stale: set[Key] = set()  # what has changed since its value was made
         self._mounted: dict[Key, str] = {}
         self._settled: dict[Key, Namespace] = {}  # of processes and described: the same till stale
@@ -62,9 +65,11 @@ class Namespaces:
         """One pass: `cgroup_of` has the index of a PID's cgroup, `identities` one for each."""
         scan = self._processes.scan(cgroup_of.keys())
         host = self._procfs.host_namespaces()
-        identity_of = {pid: identities[index] for pid, index in cgroup_of.items()}
+        if cgroup_of is not self._cgroup_of or identities != self._identities:
+            self._cgroup_of, self._identities = cgroup_of, identities
+            self._identity_of = {pid: identities[index] for pid, index in cgroup_of.items()}
         # Where this pass fails, what is stale is left to the next one.
-        self._stale |= self._members.update(scan.processes, identity_of)
+        self._stale |= self._members.update(scan.processes, self._identity_of)
         self._described.ask(self._members.inside, self._stale)
         holds = self._holders.find(scan.processes, self._members.inside, host.get("mnt"))
         self._settle(holds)

@@ -141,7 +141,7 @@ class Members:
 
 def _differing(before: Mapping[int, Identity], now: Mapping[int, Identity]) -> Set[int]:
     """The keys at which two mappings are not the same."""
-    if before == now:
+    if before is now or before == now:
         return frozenset()
     changed = {
         pid for pid, one in now.items() if (was := before.get(pid)) is not one and was != one

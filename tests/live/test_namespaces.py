@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from nsexporter.kernel.files import Reader
 from nsexporter.kernel.nsfs import Nsfs
 from nsexporter.kernel.processes import Processes
 from nsexporter.kernel.procfs import Procfs
-from nsexporter.model import NS_TYPES
+from nsexporter.model import NS_TYPES, Namespace
 from nsexporter.namespaces import Namespaces
 from tests.conftest import Need
 from tests.live import lab
@@ -254,6 +255,55 @@ def test_setns_shows_within_the_passes_of_refresh(need: Need) -> None:
         one.setns(f"/proc/{other.pid}/ns/net")
         there = inode(other.pid, "net")
         assert value(scrape(collector), "namespace_processes", "net", there) == 2
+
+
+def test_what_passes_followed_is_what_a_first_pass_sees(need: Need) -> None:
+    need("live", lab.memory_root() is not None, "no memory hierarchy")
+    root = lab.memory_root()
+    assert root is not None
+
+    with contextlib.ExitStack() as stack:
+        top = stack.enter_context(lab.tree(root))
+        cgroups = [top / "docker" / (digit * 64) for digit in "12"]
+        for cgroup in cgroups:
+            cgroup.mkdir(parents=True)
+        if lab.version() == "v2":
+            (top / "docker" / "cgroup.subtree_control").write_text("+memory")
+        followed = stack.enter_context(collector_with(refresh=1, max_fds=0))
+        ours = set[tuple[str, int]]()
+
+        def seen(by: Collector) -> dict[tuple[str, int], Namespace]:
+            """Those that are of our own processes alone."""
+            return {
+                (one.ns_type, one.inode): replace(one, without_process_since=None)
+                for one in by.collect().namespaces
+                if (one.ns_type, one.inode) in ours
+            }
+
+        def compare() -> None:
+            with collector_with(refresh=1, max_fds=0) as first:
+                assert seen(followed) == seen(first)
+
+        one = stack.enter_context(actor(cgroups[0]))
+        for ns_type in ("net", "uts", "mnt"):
+            one.unshare(ns_type)
+            ours.add((ns_type, inode(one.pid, ns_type)))
+        compare()
+        other = stack.enter_context(actor(cgroups[1]))
+        other.setns(f"/proc/{one.pid}/ns/net")
+        compare()
+        (cgroups[0] / "cgroup.procs").write_text(str(other.pid))
+        compare()
+        pid = int(one.do("os.fork() or signal.pause()"))
+        compare()
+        one.do(f"os.kill({pid}, 9) or os.waitpid({pid}, 0)")
+        compare()
+        one.unshare("net")  # the first one is left to the other process
+        ours.add(("net", inode(one.pid, "net")))
+        compare()
+        other.setns(f"/proc/{one.pid}/ns/net")  # and now to nobody
+        compare()
+        assert len(seen(followed)) == 3
 
 
 def test_a_process_that_became_a_zombie_is_left_out_at_once(need: Need) -> None:
