@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
-from typing import TypeVar
+from itertools import chain, compress
+from operator import ne
+from typing import Any, TypeVar
 
+from nsexporter.changed import changed
 from nsexporter.model import Cgroup
 
 T = TypeVar("T")
 
 
 class Rows:
-    """Some cgroups of a snapshot, by columns."""
+    """The rows of a snapshot whose cgroups are other objects than `before`, by columns."""
 
-    def __init__(self, indexes: Sequence[int], cgroups: Sequence[Cgroup]) -> None:
-        self.indexes = indexes
-        self.cgroups = [cgroups[index] for index in indexes]
+    def __init__(self, before: Sequence[Cgroup], cgroups: Sequence[Cgroup]) -> None:
+        self.indexes = changed(before, cgroups)
+        self.cgroups = [cgroups[index] for index in self.indexes]
 
     def file(self, name: str) -> list[bytes | None]:
         """The text of a file."""
@@ -51,19 +54,30 @@ class Rows:
         return dict(zip(keys, zip(*rows, strict=True), strict=True))
 
 
-def patched(column: list[T], rows: Sequence[int], cells: list[T], length: int) -> list[T]:
-    """`column` with these `cells` in these `rows`; the same object where it has them already.
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A column of this pass, the one of the pass before, and the rows in which they differ."""
 
-    A cell that is equal to what it was stays that object. Where the column is not as long as it
-    has to be, the cells are all of it.
+    before: Sequence[Any]
+    column: Sequence[Any]
+    rows: Sequence[int]
+
+
+def patch(
+    column: list[T], rows: Sequence[int], cells: list[T], length: int
+) -> tuple[list[T], Sequence[int]]:
+    """`column` with these `cells` in these `rows`, and in which of them that is another cell.
+
+    A cell that is equal to what it was stays that object, and the column where all are. Where it
+    is not as long as it has to be, the cells are all of it.
     """
     if len(column) != length:
-        return cells
+        return cells, rows
     before = [column[row] for row in rows]
     if before == cells:
-        return column
-    column = column.copy()
-    for row, cell, was in zip(rows, cells, before, strict=True):
-        if cell != was:
-            column[row] = cell
-    return column
+        return column, ()
+    differing = [*compress(zip(rows, cells, strict=True), map(ne, before, cells))]
+    patched = column.copy()
+    for row, cell in differing:
+        patched[row] = cell
+    return patched, [row for row, _ in differing]

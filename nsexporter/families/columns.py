@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import compress
+from itertools import chain, compress
 from operator import attrgetter, is_
 from typing import Any, TypeVar
 
-from nsexporter.changed import changed, rows_changed
+from nsexporter.changed import changed
 from nsexporter.families import labels
-from nsexporter.families.cells import Rows, patched
+from nsexporter.families.cells import Patch, Rows, patch
 from nsexporter.kernel import parse
 from nsexporter.model import Cgroup, Container, OomLedger, Snapshot
 
@@ -46,6 +46,7 @@ class Columns:
         self.malformed: Counter[str] = Counter()
         self._memo: Memo = {} if memo is None else memo
         self._changed: dict[int, tuple[object, Rows]] = {}
+        self._patches: dict[int, Patch] = {}  # by the id of the column
 
     def made(self, key: Hashable, make: Callable[..., T], *inputs: object) -> T:
         """`make(*inputs)`, or the object of the pass before where that is equal.
@@ -86,17 +87,40 @@ class Columns:
     def _column(self, key: Hashable, cells: Callable[[Rows], list[T]]) -> Sequence[T]:
         """The same, of rows at once."""
         before, kept = self._memo.get(key, ((), []))
-        rows = self._changed_since(before)
-        column = patched(kept, rows.indexes, cells(rows), len(self.cgroups))
-        self._memo[key] = self.cgroups, column
+        if before is not self.cgroups:
+            rows = self._changed_since(before)
+            kept = self._patched(kept, rows.indexes, cells(rows), len(self.cgroups))
+            self._memo[key] = self.cgroups, kept
+        column: list[T] = kept
         return column
 
     def _changed_since(self, before: tuple[Cgroup, ...]) -> Rows:
         """The rows of cgroups that are other objects than `before`."""
         if id(before) not in self._changed:
-            rows = Rows(changed(before, self.cgroups), self.cgroups)
-            self._changed[id(before)] = before, rows
+            self._changed[id(before)] = before, Rows(before, self.cgroups)
         return self._changed[id(before)][1]
+
+    def _patched(
+        self, column: list[T], rows: Sequence[int], cells: list[T], length: int
+    ) -> list[T]:
+        """`column` with these cells, which what follows from it then asks for."""
+        patched, differing = patch(column, rows, cells, length)
+        if patched is not column:
+            self._patches[id(patched)] = Patch(column, patched, differing)
+        return patched
+
+    def _rows(
+        self, before: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]]
+    ) -> Sequence[int]:
+        """The rows in which a cell of `columns` is another object than `before`."""
+        if [*map(len, before)] != [*map(len, columns)]:
+            return range(len(columns[0]))
+        others = []
+        for old, now in zip(before, columns, strict=True):
+            if old is not now:
+                made = self._patches.get(id(now))
+                others.append(made.rows if made and made.before is old else changed(old, now))
+        return others[0] if len(others) == 1 else sorted({*chain.from_iterable(others)})
 
     def by_row(
         self, key: Hashable, make: Callable[..., list[T]], *columns: Sequence[Any]
@@ -104,9 +128,9 @@ class Columns:
         """`make(*columns)`, where each cell follows from those in its row; of others only then."""
         before, kept = self._memo.get(key, ((), []))
         if not before or not _same(before, columns):
-            rows = rows_changed(before, columns)
+            rows = self._rows(before, columns)
             cells = make(*([column[row] for row in rows] for column in columns))
-            kept = patched(kept, rows, cells, len(columns[0]))
+            kept = self._patched(kept, rows, cells, len(columns[0]))
             self._memo[key] = columns, kept
         column: list[T] = kept
         return column
@@ -115,7 +139,7 @@ class Columns:
         """`make` of every BLOCK rows of some columns; not again where they are what they were."""
         before, kept = self._memo.get(key, ((), []))
         if not before or not _same(before, columns):
-            due = {row // BLOCK for row in rows_changed(before, columns)}
+            due = {row // BLOCK for row in self._rows(before, columns)}
             blocks: list[T] = []
             for number, start in enumerate(range(0, len(columns[0]), BLOCK)):
                 known = kept[number : number + 1]
@@ -216,8 +240,9 @@ class Columns:
         """A file of every cgroup; of texts that are equal one is parsed."""
         texts = self._column(name, lambda rows: rows.file(name))
         column = self.by_row((name, parser), partial(_parsed, parser), texts)
-        if wrong := self.made((name, parser, "malformed"), _malformed, texts, column):
-            self.malformed[name] = wrong
+        wrong = self.by_row((name, parser, "malformed"), _malformed, texts, column)
+        if count := self.made((name, parser, "count"), sum, wrong):
+            self.malformed[name] = count
         return column
 
 
@@ -248,8 +273,8 @@ def _seconds(column: Sequence[bytes | None]) -> list[bytes | None]:
     return [None if total is None else seconds(total) for total in column]
 
 
-def _malformed(texts: Sequence[bytes | None], column: Sequence[object]) -> int:
-    return column.count(None) - texts.count(None)
+def _malformed(texts: Sequence[bytes | None], column: Sequence[object]) -> list[bool]:
+    return [value is None and text is not None for text, value in zip(texts, column, strict=True)]
 
 
 def seconds(microseconds: bytes) -> bytes:
