@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -16,6 +16,8 @@ from nsexporter.collector import Collector
 from nsexporter.families.columns import Columns, Memo
 from nsexporter.gzip import plain
 
+_NAMES = {metric.name for metric in METRICS}
+
 
 class _Families(ClientCollector):
     def __init__(self, families: list[Metric]) -> None:
@@ -23,6 +25,11 @@ class _Families(ClientCollector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._families
+
+
+def _rendered(key: Hashable) -> bool:
+    """Whether it is lines or a family that the memo has by this key."""
+    return key in _NAMES or (isinstance(key, tuple) and key[0] == "lines")
 
 
 def compare(rounds: int) -> dict[str, float]:
@@ -43,7 +50,7 @@ def compare(rounds: int) -> dict[str, float]:
         exposition.render(Columns(snapshot), METRICS)
         times["first"].append(time.process_time() - before)
         # As in a pass in which every family has changed; the memory of the old ones is used again.
-        for key in [key for key in memo if isinstance(key, tuple) and key[0] == "lines"]:
+        for key in [key for key in memo if _rendered(key)]:
             del memo[key]
         before = time.process_time()
         exposition.text(exposition.render(columns, METRICS))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 _HEAD = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"  # deflate, no name, no time, fastest, unknown system
 _END = b"\x03\0"  # an empty last block
@@ -133,15 +133,21 @@ class Gzip:
 
 def _groups(parts: Sequence[Part]) -> Iterator[Chunk | tuple[Part, ...]]:
     """The parts in order, each large chunk alone and what is between them together."""
-    for large, group in groupby(parts, _large):
-        if large is None:
-            yield tuple(group)
+    small: list[Part] = []
+    for part in parts:
+        if _large(part):
+            if small:
+                yield tuple(small)
+                small = []
+            yield part
         else:
-            yield large
+            small.append(part)
+    if small:
+        yield tuple(small)
 
 
-def _large(part: Part) -> Chunk | None:
-    return part if isinstance(part, Chunk) and len(part) >= _SMALL else None
+def _large(part: Part) -> TypeGuard[Chunk]:
+    return isinstance(part, Chunk) and len(part) >= _SMALL
 
 
 def _fastest() -> Any:
@@ -152,15 +158,29 @@ def _fastest() -> Any:
         return zlib
 
 
+def _by_x(a: int) -> int:
+    """A polynomial over GF(2) times x, modulo the one of crc32."""
+    return (a >> 1) ^ _POLYNOMIAL if a & 1 else a >> 1
+
+
+def _by_x4(a: int) -> int:
+    return _by_x(_by_x(_by_x(_by_x(a))))
+
+
+_LOW = [_by_x4(a) for a in range(16)]  # of what goes beyond when x^4 is multiplied with
+
+
 def _product(a: int, b: int) -> int:
-    """The product of two polynomials over GF(2), modulo the one of crc32."""
+    """The product of two polynomials, by four coefficients at a time: 2 us, one by one 5."""
+    b1 = _by_x(b)
+    b2 = _by_x(b1)
+    b3 = _by_x(b2)
+    b12, b23, b123 = b1 ^ b2, b2 ^ b3, b1 ^ b2 ^ b3
+    table = [0, b3, b2, b23, b1, b1 ^ b3, b12, b123]
+    table += [b ^ one for one in table]
     result = 0
-    bit = 1 << 31
-    while bit:
-        if a & bit:
-            result ^= b
-        b = (b >> 1) ^ _POLYNOMIAL if b & 1 else b >> 1
-        bit >>= 1
+    for place in range(0, 32, 4):
+        result = (result >> 4) ^ _LOW[result & 15] ^ table[(a >> place) & 15]
     return result
 
 
@@ -171,6 +191,14 @@ while len(_POWERS) < 40:
 
 def _shift(length: int) -> int:
     """x^(8 * length) modulo the polynomial."""
+    result = _power(length & 255)
+    for place in range(8, length.bit_length(), 8):
+        result = _product(result, _power(length & 255 << place))
+    return result
+
+
+@functools.cache  # of one byte of a length at a time: there are not many
+def _power(length: int) -> int:
     result = 1 << 31
     for power in _POWERS:
         if length & 1:

@@ -139,12 +139,15 @@ class Columns:
         """`make` of every BLOCK rows of some columns; not again where they are what they were."""
         before, kept = self._memo.get(key, ((), []))
         if not before or not _same(before, columns):
-            due = {row // BLOCK for row in self._rows(before, columns)}
+            rows, length = self._rows(before, columns), len(columns[0])
+            numbers = range(-(-length // BLOCK))
+            due = numbers if len(rows) == length else {row // BLOCK for row in rows}
             blocks: list[T] = []
-            for number, start in enumerate(range(0, len(columns[0]), BLOCK)):
+            for number in numbers:
                 known = kept[number : number + 1]
                 if number in due:
-                    made = make(*(column[start : start + BLOCK] for column in columns))
+                    span = slice(number * BLOCK, (number + 1) * BLOCK)
+                    made = make(*[column[span] for column in columns])
                     known = known if known == [made] else [made]
                 blocks += known
             self._memo[key] = columns, blocks

@@ -211,7 +211,7 @@ IMPORTS = {
         "kernel.tracefs",
     },
     "changed": set(),
-    "families.cells": {"model"},
+    "families.cells": {"changed", "model"},
     "families.columns": {"changed", "families.cells", "families.labels", "model", "kernel.parse"},
     "families.labels": {"model"},
     "families.derived": {"families.columns", "model"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 
 import pytest
@@ -88,3 +89,10 @@ def test_chunks_of_the_same_bytes_are_equal_compressed_or_not() -> None:
         assert one == same and same == one
         assert one != other and other != one
         assert one != Chunk(LONG[:-1]) and one != LONG
+
+
+@pytest.mark.parametrize("length", [0, 1, 255, 256, 65537, 1 << 24 | 3])
+def test_the_sum_of_two_parts_is_the_sum_of_both_together(length: int) -> None:
+    first, second = b"nsexporter" * 500, bytes(length)
+    member = b"".join(Gzip().member([Chunk(first), Chunk(second)]))
+    assert member[-8:-4] == zlib.crc32(first + second).to_bytes(4, "little")
