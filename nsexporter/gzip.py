@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard
 
+from nsexporter import libc
+
 _HEAD = b"\x1f\x8b\x08\0\0\0\0\0\x04\xff"  # deflate, no name, no time, fastest, unknown system
 _END = b"\x03\0"  # an empty last block
 _SMALL = 4096  # shorter chunks are compressed together
+_MUCH = 4 << 20  # bytes freed among what is in use, which the C library would keep
 _POLYNOMIAL = 0xEDB88320  # of crc32, with the coefficient of x^0 in the highest bit
 
 
@@ -55,6 +58,11 @@ class Chunk:
 
     def __len__(self) -> int:
         return self._length
+
+    @property
+    def plain(self) -> int:
+        """How many bytes are kept as they are."""
+        return 0 if self._plain is None else self._length
 
     def __bytes__(self) -> bytes:
         text = self._plain
@@ -107,9 +115,10 @@ class Gzip:
         """One member of all `parts`, itself in parts."""
         before, self._small = self._small, {}
         body = [_HEAD]
-        crc = length = 0
+        crc = length = freed = 0
         for group in _groups(parts):
             if isinstance(group, Chunk):
+                freed += group.plain
                 segment = group.segment(self._segment)
             else:
                 key = tuple(map(id, group))
@@ -121,6 +130,8 @@ class Gzip:
             length += segment.length
             body.append(segment.deflated)
         end = crc.to_bytes(4, "little") + (length & 0xFFFFFFFF).to_bytes(4, "little")
+        if freed >= _MUCH:
+            libc.trim()
         return [*body, _END + end]
 
     def _segment(self, text: bytes) -> _Segment:

@@ -309,7 +309,7 @@ IMPORTS = {
     "sandbox.__init__": {"sandbox.landlock", "sandbox.seccomp"},
     "systemd": set(),
     "storage": set(),
-    "gzip": set(),
+    "gzip": {"libc"},
     "views.units": set(),
     "views.terminal": {"views.units"},
     "views.outlook": {"families.columns", "families.derived", "families.protection", "views.units"},
