@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from nsexporter.config.errors import ConfigError
 from nsexporter.config.settings import (
     Row,
     Schema,
@@ -19,7 +20,6 @@ from nsexporter.config.settings import (
     regex,
     string,
 )
-from nsexporter.config.yamlfile import ConfigError
 
 __all__ = [
     "ROWS",

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 
 from nsexporter.config import ROWS, Config
-from nsexporter.config.yamlfile import ConfigError, shown
+from nsexporter.config.errors import ConfigError, shown
 
 # What has to be there, one of each at least. Not a part of load(): a file may be for another host.
 _PLACES = {

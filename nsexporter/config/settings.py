@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from nsexporter.config.yamlfile import ConfigError, document, name_of, shown
+from nsexporter.config.errors import ConfigError, name_of, shown
 
 
 def is_not(value: object, accepted: str) -> ValueError:
@@ -161,6 +161,8 @@ class Schema:
         """
         values: dict[str, object] = {row.key: row.parse(row.default) for row in self.rows}
         if path is not None:
+            from nsexporter.config.yamlfile import document  # 0.9 MB, which defaults need not pay
+
             values |= self._of_document(path, document(path), self.tree)
         return {**values, **overrides}
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-import yaml
-
 from nsexporter.containers.source import Metadata
 from nsexporter.containers.state import StateFile, StateFiles, seconds, text, texts
 from nsexporter.model import Identity
@@ -47,6 +45,8 @@ class Lxc:
 
 def _from_backup(file: StateFile, runtime: str, name: str) -> Metadata:
     """An instance's own record, under `container` (its older name) or `instance`."""
+    import yaml  # 0.9 MB, which hosts without an instance need not pay
+
     try:
         backup = yaml.safe_load(file.content)
     except yaml.YAMLError as error:

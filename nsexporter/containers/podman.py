@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import urllib.parse
 from contextlib import closing
 from dataclasses import replace
@@ -46,9 +45,8 @@ class Podman:
             told = _from_storage(file, record)
             try:
                 return self._completed(told, storage, container_id)
-            except (OSError, ValueError, sqlite3.Error) as error:
-                problem = ValueError(str(error)) if isinstance(error, sqlite3.Error) else error
-                return replace(told, problem=problem)
+            except (OSError, ValueError) as error:
+                return replace(told, problem=error)
         return None
 
     def _records(self, file: StateFile) -> dict[str, Any]:
@@ -99,15 +97,26 @@ class Podman:
         for beside in ("-journal", "-wal", "-shm"):
             if (fd := self._files.open(f"{storage}/db.sql{beside}")) is not None:
                 os.close(fd)
-        name = urllib.parse.quote(self._files.name(f"{storage}/db.sql"))
+        row = _row(
+            self._files.name(f"{storage}/db.sql"),
+            "SELECT c.JSON, p.JSON FROM ContainerConfig c"
+            " LEFT JOIN PodConfig p ON p.ID = c.PodID WHERE c.ID = ?",
+            container_id,
+        )
+        return row if row is not None and isinstance(row[0], str) else None
+
+
+def _row(path: str, query: str, key: str) -> Any:
+    """The first row of a query to a database, None where there is none; ValueError."""
+    import sqlite3  # 1 MB, which hosts without podman need not pay
+
+    name = urllib.parse.quote(path)
+    try:
         with closing(sqlite3.connect(f"file:{name}?mode=ro", uri=True, timeout=0.05)) as database:
             database.set_progress_handler(lambda: 1, _STEPS)
-            row = database.execute(
-                "SELECT c.JSON, p.JSON FROM ContainerConfig c"
-                " LEFT JOIN PodConfig p ON p.ID = c.PodID WHERE c.ID = ?",
-                (container_id,),
-            ).fetchone()
-        return row if row is not None and isinstance(row[0], str) else None
+            return database.execute(query, (key,)).fetchone()
+    except sqlite3.Error as error:
+        raise ValueError(str(error)) from None
 
 
 def _from_storage(file: StateFile, record: Any) -> Metadata:

@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Sequence
 
-from nsexporter.config.yamlfile import ConfigError
+from nsexporter.config.errors import ConfigError
 from nsexporter.web import tls, webconfig
 from nsexporter.web.auth import BasicAuth, RateLimit
 from nsexporter.web.http1 import PLAIN, Response

@@ -8,7 +8,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nsexporter.config.yamlfile import ConfigError, parsed
+from nsexporter.config.errors import ConfigError
+from nsexporter.config.yamlfile import parsed
 from nsexporter.containers import identity, mountinfo
 from nsexporter.containers.bolt import Bolt
 from nsexporter.containers.docker import Docker

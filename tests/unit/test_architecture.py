@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -15,10 +17,11 @@ IMPORTS = {
     "__init__": set(),
     "__main__": {"cli"},
     "model": set(),
-    "config.yamlfile": set(),
-    "config.settings": {"config.yamlfile"},
-    "config.__init__": {"config.settings", "config.yamlfile"},
-    "config.places": {"config", "config.yamlfile"},
+    "config.errors": set(),
+    "config.yamlfile": {"config.errors"},
+    "config.settings": {"config.errors", "config.yamlfile"},
+    "config.__init__": {"config.errors", "config.settings"},
+    "config.places": {"config", "config.errors"},
     "logs": set(),
     "libc": set(),
     "kernel.files": set(),
@@ -359,7 +362,7 @@ IMPORTS = {
     "web.auth": set(),
     "web.tls": set(),
     "web.webconfig": {"config.settings", "web.tls"},
-    "web.security": {"web.auth", "web.http1", "web.tls", "web.webconfig", "config.yamlfile"},
+    "web.security": {"web.auth", "web.http1", "web.tls", "web.webconfig", "config.errors"},
     "web.listeners": {"web.address"},
     "web.verifier": {"web.connection", "web.http1", "web.workers"},
     "web.server": {
@@ -440,3 +443,13 @@ def test_only_kernel_opens_kernel_files() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in OPENING
     }
     assert {name for name in opening if not name.startswith("kernel.")} == OTHERS
+
+
+def test_serving_by_default_loads_nothing_that_only_some_need() -> None:
+    """Each takes megabytes as long as the exporter runs: they are loaded where they are used."""
+    heavy = ["psutil", "sqlite3", "yaml"]
+    code = f"import sys, nsexporter.cli; print(*sys.modules.keys() & {heavy})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nsexporter.config.yamlfile import ConfigError
+from nsexporter.config.errors import ConfigError
 from nsexporter.web import security, webconfig
 from nsexporter.web.auth import BasicAuth, RateLimit
 
