@@ -113,7 +113,8 @@ def passes(draw: st.DrawFn) -> list[Snapshot]:
         snapshot = _snapshot(there, hierarchy, draw(ledgers()), draw(st.booleans()))
         there = {one.path: one for one in snapshot.every or snapshot.cgroups}
         made.append(snapshot)
-    return [*made, *draw(st.lists(st.sampled_from(made), max_size=2))]
+    again = draw(st.lists(st.sampled_from(made), max_size=2))
+    return [*made, *map(replace, again)]  # every pass makes a Snapshot of its own
 
 
 def _snapshot(
