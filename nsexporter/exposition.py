@@ -118,20 +118,21 @@ def _head(name: str, label: str | None, value: str | None) -> bytes:
 def _lines(
     chunk: Callable[[bytes], Chunk],
     head: bytes,
-    texts: Sequence[bytes],
-    column: Sequence[bytes | None],
+    *columns: Sequence[bytes | None],
 ) -> Chunk:
-    """A line for each value: `head`, which the name begins and all have in common, text, value."""
-    if not all(column):  # no value is empty
-        texts = list(compress(texts, column))
-        column = list(filter(None, column))
-    if not column:
+    """A line for each value: `head`, which the name begins and all have in common, texts, value."""
+    values = columns[-1]
+    if not all(values):  # no value is empty
+        columns = tuple([*compress(column, values)] for column in columns)
+    count = len(columns[-1])
+    if not count:
         return chunk(b"")
     # One join of a list that slices fill: 45 ns a line, without a step of Python for any of them.
-    parts: list[Any] = [b"\n" + head] * (3 * len(column))
+    step = 1 + len(columns)
+    parts: list[Any] = [b"\n" + head] * (step * count)
     parts[0] = head
-    parts[1::3] = texts
-    parts[2::3] = column
+    for place, column in enumerate(columns, 1):
+        parts[place::step] = column
     parts.append(b"\n")
     return chunk(b"".join(parts))
 

@@ -14,19 +14,22 @@ from nsexporter.families.samples import Samples, Table
 from nsexporter.families.sharing import Members, Place
 from nsexporter.model import Container, Namespace
 
+Texts = tuple[list[bytes], list[bytes]]
+"""Label texts in two parts: the container's, one object for all its lines, and the rest."""
+
 
 def container_namespace_info(columns: Columns) -> Table:
     """Every namespace that a container has a process in."""
 
-    def texts(places: Sequence[Place]) -> list[bytes]:
+    def texts(places: Sequence[Place]) -> Texts:
         return _texts(
             (container, (("ns_type", ns_type), ("ns_inode", str(inode))))
             for container, ns_type, inodes in places
             for inode in inodes
         )
 
-    every = columns.made("container_namespace_info", texts, _places(columns))
-    return every, sharing.ones(columns, "container_namespace_info", every)
+    own, rest = columns.made("container_namespace_info", texts, _places(columns))
+    return own, rest, sharing.ones(columns, "container_namespace_info", rest)
 
 
 def container_namespace_peers(columns: Columns) -> Table:
@@ -38,7 +41,7 @@ def container_namespace_peers(columns: Columns) -> Table:
         ]
 
     column = columns.made("peers", peers, _places(columns), _members(columns))
-    return _by_type(columns), column
+    return *_by_type(columns), column
 
 
 def container_namespace_peers_outside_pod(columns: Columns) -> Table:
@@ -64,7 +67,7 @@ def container_namespace_peers_outside_pod(columns: Columns) -> Table:
     column = columns.made(
         "strangers", strangers, _places(columns), _members(columns), sharing.host(columns), pods
     )
-    return _by_type(columns), column
+    return *_by_type(columns), column
 
 
 def container_host_namespace(columns: Columns) -> Table:
@@ -77,7 +80,7 @@ def container_host_namespace(columns: Columns) -> Table:
         ]
 
     column = columns.made("host_namespace", inside, _places(columns), sharing.host(columns))
-    return _by_type(columns), column
+    return *_by_type(columns), column
 
 
 def container_root_is_host_root(columns: Columns) -> Samples:
@@ -121,21 +124,24 @@ def _inside(members: Members, ns_type: str, inodes: Sequence[int]) -> frozenset[
     return frozenset().union(*(members[ns_type, inode] for inode in inodes))
 
 
-def _by_type(columns: Columns) -> Sequence[bytes]:
-    def texts(places: Sequence[Place]) -> list[bytes]:
+def _by_type(columns: Columns) -> Texts:
+    def texts(places: Sequence[Place]) -> Texts:
         return _texts((container, (("ns_type", ns_type),)) for container, ns_type, _ in places)
 
     return columns.made("by_type", texts, _places(columns))
 
 
-def _texts(labelled: Iterable[tuple[Container, Pairs]]) -> list[bytes]:
-    """The label texts of containers with labels of their own, each container's rendered once."""
-    own: dict[str, bytes] = {}
-    rest = functools.cache(labels.text)
-    texts = []
+def _texts(labelled: Iterable[tuple[Container, Pairs]]) -> Texts:
+    """The label texts of containers with labels of their own, each part rendered once."""
+    heads: dict[str, bytes] = {}
+    tail = functools.cache(labels.text)
+    own: list[bytes] = []
+    rest: list[bytes] = []
     for container, pairs in labelled:
-        head = own.get(container.container_id)
+        head = heads.get(container.container_id)
         if head is None:
-            head = own[container.container_id] = labels.render(labels.of_container(container))
-        texts.append(b"%b,%b" % (head, rest(pairs)))
-    return texts
+            head = labels.render(labels.of_container(container)) + b","
+            heads[container.container_id] = head
+        own.append(head)
+        rest.append(tail(pairs))
+    return own, rest

@@ -11,8 +11,8 @@ from nsexporter.families.labels import Pairs
 Samples = Iterable[tuple[Pairs, float | bytes]]
 """Label names and values, and a number (or the kernel's digits)."""
 
-Table = tuple[Sequence[bytes], derived.Column]
-"""Label texts (`labels.text`), and a value for each; None is absent."""
+Table = tuple[Sequence[bytes | None], ...]
+"""Label texts (`labels.text`), in one or more parts, and a value for each; None is absent."""
 
 
 def cgroup_info(columns: Columns) -> Samples:
