@@ -35,8 +35,9 @@ class Plan:
 
     hot: tuple[str, ...]  # in every pass
     warm: tuple[str, ...]  # when a hot one has changed, and in turn
+    cold: tuple[str, ...]  # in turn
     told: tuple[str, ...]  # when something tells that they have changed, and in turn, but seldom
-    late: frozenset[str]  # of the warm ones those that the cgroup may get later
+    late: frozenset[str]  # of all those that the cgroup may get later
 
     @classmethod
     def of(cls, names: Iterable[str], watched: frozenset[str], *, told: bool, exact: bool) -> Plan:
@@ -46,16 +47,14 @@ class Plan:
         not tell which there are of the others.
         """
         names = [*names]
-        written = (WRITTEN & watched).intersection(names)
-        if exact:
-            hot, telling = {*names}, set[str]()
-        elif told:
-            hot, telling = {*HOT}, {*written, *KILLS}
-        else:
-            hot, telling = {*HOT, *written, PROCS}, {*KILLS}
+        written = WRITTEN & watched
+        hot = {*names} if exact else {*HOT} if told else {*HOT, *written, PROCS}
+        cold = WRITTEN - watched - hot
+        telling = (written | KILLS) - hot
         return cls(
             hot=tuple(name for name in names if name in hot),
-            warm=tuple(name for name in names if name not in hot | telling),
+            warm=tuple(name for name in names if name not in hot | cold | telling),
+            cold=tuple(name for name in names if name in cold),
             told=tuple(name for name in names if name in telling),
             late=frozenset(names) - watched | {PROCS},
         )

@@ -153,7 +153,7 @@ class CgroupTree:
             if one.read:
                 continue
             self._reread(one, one.plan.hot, keep=True)
-            self._reread(one, (*one.plan.warm, *one.plan.told))
+            self._reread(one, (*one.plan.warm, *one.plan.cold, *one.plan.told))
             if not one.files and not self._files.is_alive(one.node):
                 gone.append(one)
                 continue
@@ -201,6 +201,7 @@ class CgroupTree:
 
     def _reread_in_turn(self, one: Cgroup, *, everything: bool, busy: bool) -> None:
         """Read what nothing told of, and keep none of it open where nothing happens."""
+        self._reread(one, one.plan.cold)
         if everything:
             self._reread(one, (*one.plan.warm, *one.plan.told))
             one.see_what_can_change()
@@ -209,8 +210,11 @@ class CgroupTree:
             self._reread(one, () if everything else one.warm)
 
     def _reread(self, one: Cgroup, names: Iterable[str], *, keep: bool = False) -> None:
+        held = self._tree.hold(one.node)
         for name in names:
             self._take(one, name, self._files.text(one.node, one.kept, name, keep=keep))
+        if held:
+            self._tree.release(one.node)
 
     def _take(self, one: Cgroup, name: str, text: bytes | None) -> bool:
         """Whether that text is another one than before."""

@@ -133,6 +133,21 @@ class Tree:
                 stack.callback(os.close, directory)
             return os.open(name, flags, dir_fd=directory)
 
+    def hold(self, node: Node) -> bool:
+        """Whether a directory beyond the budget is open from now on, until it is released."""
+        if node.fd >= 0:
+            return False
+        try:
+            node.fd = self.open(node, ".", _DIRECTORY)
+        except OSError as error:
+            self._reader.failed("cgroups", error)
+        return node.fd >= 0
+
+    def release(self, node: Node) -> None:
+        """Close one that was held."""
+        os.close(node.fd)
+        node.fd = -1
+
     def _event(self, node: Node, event: inotify.Event) -> None:
         name = os.fsdecode(event.name)
         if not event.mask & inotify.IN_ISDIR:

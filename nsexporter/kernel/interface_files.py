@@ -12,6 +12,7 @@ V1_FILES = (
     "memory.oom_control",
     "memory.kmem.usage_in_bytes",
     "memory.kmem.failcnt",
+    "memory.kmem.limit_in_bytes",
     "memory.kmem.tcp.usage_in_bytes",
     "memory.kmem.tcp.failcnt",
     "memory.kmem.tcp.limit_in_bytes",
@@ -66,6 +67,7 @@ where it is disabled."""
 LIMITED = {
     "memory.failcnt": "memory.limit_in_bytes",
     "memory.memsw.failcnt": "memory.memsw.limit_in_bytes",
+    "memory.kmem.failcnt": "memory.kmem.limit_in_bytes",
     "memory.kmem.tcp.failcnt": "memory.kmem.tcp.limit_in_bytes",
     "pids.events": "pids.max",
 }
@@ -76,6 +78,7 @@ WRITTEN = frozenset(
     {
         "memory.limit_in_bytes",
         "memory.soft_limit_in_bytes",
+        "memory.kmem.limit_in_bytes",
         "memory.kmem.tcp.limit_in_bytes",
         "memory.memsw.limit_in_bytes",
         "memory.swappiness",
@@ -89,7 +92,7 @@ WRITTEN = frozenset(
         "pids.max",
     }
 )
-"""Changed only by a write, which inotify tells."""
+"""Changed only by a write, which inotify tells in the hierarchy that is watched, memory's."""
 
 REFRESH = 16
 """Passes in which what the kernel counts in a cgroup is read once, whatever was told or changed."""
@@ -99,7 +102,7 @@ ROUNDS = 4
 
 IN_TURN = (
     frozenset((*V1_FILES, *V2_FILES, *PIDS_FILES))
-    - (HOT | WRITTEN | KILLS)
+    - (HOT | WRITTEN - {"pids.max"} | KILLS)  # v1's pids has a hierarchy of its own
     - {"memory.events.local"}  # memory.events has what it has
 )
-"""Read when a hot file of the cgroup has changed; else in turn, so up to REFRESH passes old."""
+"""Read when a hot file of the cgroup has changed, and in turn, so up to REFRESH passes old."""

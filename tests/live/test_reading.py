@@ -14,7 +14,7 @@ import pytest
 from nsexporter.kernel import mounts
 from nsexporter.kernel.cgroup import Found
 from nsexporter.kernel.cgroupfs import CgroupTree
-from nsexporter.kernel.files import Reader
+from nsexporter.kernel.files import Descriptors, Reader
 from nsexporter.kernel.interface_files import HOT, IN_TURN, LIMITED, REFRESH, ROUNDS
 from nsexporter.kernel.kept import preads
 from tests.conftest import Need
@@ -158,6 +158,30 @@ def test_what_was_missed_is_read_in_turn(top: Path, tree: CgroupTree) -> None:
             counted = IN_TURN & files.keys() - LIMITED.keys()
             assert not [name for name in counted if files[name] == b"?"]
     assert b"?" not in files.values()
+
+
+def test_beyond_the_budget_of_descriptors_all_is_read_all_the_same(
+    top: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (deep := top / "a" / "b" / "c").mkdir(parents=True)
+    hierarchies = mounts.find(Reader(), "/proc", "/sys", "/")
+    monkeypatch.setattr(Descriptors, "budgets", lambda: (Descriptors(1), Descriptors(1)))
+    with contextlib.closing(CgroupTree(Reader(), hierarchies)) as tree:
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(3):
+            (
+                deep / "memory.limit_in_bytes" if lab.version() == "v1" else deep / "memory.max"
+            ).write_text(str((number + 8) << 20))
+            files = of(tree.read(0), deep).files
+            for name, text in files.items():
+                if "limit" in name or name in ("memory.max", "cgroup.procs", "pids.max"):
+                    kernels = next(
+                        place.read_bytes().rstrip(b"\n")
+                        for root in (hierarchies.memory, hierarchies.pids)
+                        if (place := Path(f"{root}{path_of(deep)}/{name}")).exists()
+                    )
+                    assert text.rstrip(b"\n") == kernels
+        assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
 def test_files_that_are_gone_are_told_by_their_place(tmp_path: Path) -> None:
