@@ -285,7 +285,8 @@ def _limiting(one: Found, _: Cgroup | None) -> Cgroup:
 
 
 def _protected(one: Found, _: bool | None) -> bool:
-    return any(one.files.get(name, b"0") != b"0" for name in ("memory.min", "memory.low"))
+    files = one.files
+    return files.get("memory.min", b"0") != b"0" or files.get("memory.low", b"0") != b"0"
 
 
 def _oom_kills(vmstat: Mapping[bytes, bytes]) -> int | None:

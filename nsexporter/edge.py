@@ -25,6 +25,9 @@ _KEY = attrgetter("key")
 _Kills = tuple[int, int]
 """The parent's index, and the OOM kills that the cgroup tells of."""
 
+_Figures = tuple[float | None, int | None, int | None, tuple[int, ...] | None]
+"""What a History is made of."""
+
 NEAR = 0.1
 """A cgroup is near its limit when less than this part of the limit is left."""
 
@@ -86,7 +89,7 @@ class Edge:
         self._kills = EachRow(self._kills_of, _KEY)
         self._killed = Kept(_with_below)
         self._readings = EachRow(self._read, _KEY)
-        self._told: dict[int, History] = {}
+        self._told: dict[int, tuple[_Figures, History]] = {}
         self._peaks = Peaks()
         self._samples: Samples | None = None
         self._levels: PressureLevels | None = None
@@ -145,12 +148,13 @@ class Edge:
         self._look_for_pressure(v1, _opened(bounded))
         before, self._told = self._told, {}
         for key in states.keys() | peaks.keys() | self._pressure.keys():
-            told = _history(
+            figures = _figures(
                 states.get(key), peaks.get(key), usages.get(key, 0), self._pressure.get(key)
             )
             kept = before.get(key)
-            self._told[key] = kept if kept is not None and kept == told else told
-        return [*map(self._told.get, map(_KEY, found))]
+            self._told[key] = kept if kept and kept[0] == figures else (figures, _history(*figures))
+        nothing = None, None
+        return [self._told.get(one.key, nothing)[1] for one in found]
 
     def _kills_of(self, one: Found, before: _Kills | None) -> _Kills:
         text = one.files.get("memory.oom_control" if self._v1 else "memory.events")
@@ -208,14 +212,22 @@ def _opened(directories: Mapping[int, int]) -> dict[int, int]:
     return {key: directory for key, directory in directories.items() if directory >= 0}
 
 
-def _history(
+def _figures(
     state: _State | None, peak: int | None, usage: int, pressure: Counts | None
+) -> _Figures:
+    return (
+        None if state is None else state.exceeded,
+        None if state is None else state.hits,
+        None if peak is None else max(peak, usage),
+        None if pressure is None else tuple(pressure),
+    )
+
+
+def _history(
+    exceeded: float | None, hits: int | None, peak: int | None, pressure: tuple[int, ...] | None
 ) -> History:
     return History(
-        reservation_exceeded=None if state is None else state.exceeded,
-        hits_since_kill=None if state is None else state.hits,
-        peak=None if peak is None else max(peak, usage),
-        pressure=None if pressure is None else tuple(pressure),
+        reservation_exceeded=exceeded, hits_since_kill=hits, peak=peak, pressure=pressure
     )
 
 

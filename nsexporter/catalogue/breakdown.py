@@ -13,14 +13,16 @@ def _hugetlb(
     name: str, text: str, v1: str, v2: str, key: bytes = b"", *, since: str = ""
 ) -> Metric:
     """A row of one kind of the hugetlb controller's files, for every size."""
+    files = breakdown.Hugetlb(v1, v2, key)
     row = host(
         f"cgroup_hugetlb_{name}",
         text,
         (*CGROUP_LABELS, "size"),
-        breakdown.hugetlb(v1, v2, key),
+        files.samples,
         "hugetlb",
         group="hugetlb",
         since=since,
+        of=files.of,
     )
     told_by_v2 = f"hugetlb.SIZE.{v2} {key.decode()}".rstrip() if v2 else "-"
     return replace(row, sources=(f"hugetlb.SIZE.{v1}", told_by_v2))
@@ -35,6 +37,7 @@ BREAKDOWN_METRICS: tuple[Metric, ...] = (
             breakdown.numa,
             "memory.numa_stat",
             group="numa",
+            of=breakdown.of_nodes,
         ),
         sources=("memory.numa_stat hierarchical_*", "memory.numa_stat inactive_*, active_*"),
     ),
@@ -46,6 +49,7 @@ BREAKDOWN_METRICS: tuple[Metric, ...] = (
         breakdown.numa_stat(counted=False),
         "memory.numa_stat",
         group="numa",
+        of=breakdown.of_nodes,
     ),
     replace(
         host(
@@ -55,6 +59,7 @@ BREAKDOWN_METRICS: tuple[Metric, ...] = (
             breakdown.numa_stat(counted=True),
             "memory.numa_stat",
             group="numa",
+            of=breakdown.of_nodes,
         ),
         sources=("-", "memory.numa_stat workingset_*, pg*"),
     ),
@@ -107,6 +112,7 @@ BREAKDOWN_METRICS: tuple[Metric, ...] = (
             "hugetlb.SIZE.numa_stat",
             group="hugetlb",
             since="5.17",
+            of=breakdown.of_hugetlb_numa,
         ),
         sources=("hugetlb.SIZE.numa_stat hierarchical_total", "hugetlb.SIZE.numa_stat total"),
     ),

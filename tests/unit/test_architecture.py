@@ -247,6 +247,7 @@ IMPORTS = {
     "kernel.hugetlb": set(),
     "families.breakdown": {
         "families.columns",
+        "families.derived",
         "families.labels",
         "families.samples",
     },
