@@ -85,15 +85,15 @@ class Column:
 
     def read(self) -> Iterator[tuple[Cgroup, bytes | None]]:
         """Whose text is another one than at the last read, and the text; None: it is gone."""
-        before = self._texts
-        now = self._texts = preads(self._descriptors, self._size)
+        texts = self._texts  # what is equal stays the object that the cgroup has, too
+        now = preads(self._descriptors, self._size)
         # Nothing is done in Python for those that are what they were.
-        for index in compress(range(len(now)), map(ne, now, before)):
-            text = now[index]
+        for index, text in compress(enumerate(now), map(ne, now, texts)):
             if text is not None and len(text) >= self._size:
-                text = now[index] = self._whole(index, text)
-                if text == before[index]:
+                text = self._whole(index, text)
+                if text == texts[index]:
                     continue
+            texts[index] = text
             yield self._cgroups[index], text
 
     def _whole(self, index: int, text: bytes) -> bytes | None:
