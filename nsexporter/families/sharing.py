@@ -14,7 +14,7 @@ from nsexporter.model import NS_TYPES, Container, Namespace, Snapshot
 Members = Mapping[tuple[str, int], frozenset[str]]
 """Type and inode of a namespace to the full ids of the containers in it."""
 
-Place = tuple[Container, str, Sequence[int]]
+Place = tuple[Container, str, tuple[int, ...]]
 """A container, a type, and the inodes of that type that its processes are in."""
 
 _KEPT_BY_CHILDREN = ("pid", "user")
@@ -226,10 +226,12 @@ def members(every: Sequence[Namespace]) -> Members:
 
 def by_container(containers: Sequence[Container], members: Members) -> Iterator[Place]:
     """Every container with every type that it is in a namespace of."""
-    inodes: dict[tuple[str, str], list[int]] = {}
+    inodes: dict[tuple[str, str], tuple[int, ...]] = {}
     for (ns_type, inode), inside in sorted(members.items()):
+        alone = (inode,)  # one object for all who are in no other one
         for container_id in inside:
-            inodes.setdefault((container_id, ns_type), []).append(inode)
+            key = container_id, ns_type
+            inodes[key] = inodes[key] + alone if key in inodes else alone
     for container in containers:
         for ns_type in NS_TYPES:
             found = inodes.get((container.container_id, ns_type))

@@ -18,12 +18,16 @@ from nsexporter.kernel.interface_files import (
     SHORT,
     V1_FILES,
     V2_FILES,
+    WRITTEN,
 )
 from nsexporter.kernel.kept import HotFiles, preads
 from nsexporter.kernel.mounts import Hierarchies
 from nsexporter.kernel.parse import text_of
 
 _MEMBERS = frozenset({PROCS, "tasks", "cgroup.threads"})
+_ALIKE = WRITTEN | KILLS
+"""Files whose texts few cgroups have for themselves: settings, most often the kernel's own."""
+_MOST_SHARED = 1000
 
 
 class CgroupTree:
@@ -81,6 +85,7 @@ class CgroupTree:
         self._found: list[Found] = []
         self._kills: int | None = None
         self._kills_due = 0  # passes in which the counters of kills are to be read
+        self._shared: dict[bytes, bytes] = {}  # texts that many cgroups have
         self._waiting: set[Cgroup] = set()  # whose processes wait instead of being killed
 
     def close(self) -> None:
@@ -118,6 +123,8 @@ class CgroupTree:
     def _arrange(self) -> None:
         """Follow the tree: forget what is gone, and plan the reading of what is new."""
         known = self._cgroups
+        if len(self._shared) > _MOST_SHARED:
+            self._shared.clear()
         if self._told != self._tree.told:
             self._told = self._tree.told
             self._plans.clear()
@@ -228,7 +235,7 @@ class CgroupTree:
         if text is None:
             del one.files[name]
         else:
-            one.files[name] = text
+            one.files[name] = self._shared.setdefault(text, text) if name in _ALIKE else text
         if name in KILLS:
             if text is not None and (b"_disable 1" in text or b"under_oom 1" in text):
                 self._waiting.add(one)

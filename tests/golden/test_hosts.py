@@ -19,6 +19,7 @@ from nsexporter.catalogue.rows import Metric
 from nsexporter.collector import Collector
 from nsexporter.families.columns import Columns, Memo
 from nsexporter.gzip import Gzip, plain
+from nsexporter.kernel.interface_files import WRITTEN
 from tests import capture
 from tests.samples import read
 
@@ -136,3 +137,13 @@ def test_what_a_pass_made_goes_with_it_not_with_the_garbage(host: Path, tmp_path
     finally:
         gc.enable()
         collector.close()
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda path: path.stem)
+def test_settings_that_are_the_same_are_one_object_of_all_cgroups(
+    host: Path, tmp_path: Path
+) -> None:
+    with contextlib.closing(collector_of(host, tmp_path)) as collector:
+        cgroups = collector.collect().cgroups
+    texts = [cgroup.files[name] for cgroup in cgroups for name in WRITTEN & {*cgroup.files}]
+    assert len({*map(id, texts)}) == len({*texts})

@@ -10,7 +10,7 @@ from nsexporter.kernel.cgroup import Cgroup, Plan
 from nsexporter.kernel.discovery import Node
 from nsexporter.kernel.kept import Column
 
-PLAN = Plan(hot=("memory.stat",), warm=(), told=(), late=frozenset())
+PLAN = Plan.of(["memory.stat"], frozenset(), told=True, exact=False)
 
 
 def test_a_column_tells_what_has_changed_and_keeps_no_other_copy_of_it(tmp_path: Path) -> None:
