@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nsexporter.families import labels, sharing
 from nsexporter.families.columns import Columns
@@ -36,9 +36,8 @@ def container_namespace_peers(columns: Columns) -> Table:
     """Other containers in a container's namespaces, each once."""
 
     def peers(places: Sequence[Place], members: Members) -> Column:
-        return [
-            b"%d" % (len(_inside(members, ns_type, inodes)) - 1) for _, ns_type, inodes in places
-        ]
+        digits = _digits()
+        return [digits(len(_inside(members, ns_type, inodes)) - 1) for _, ns_type, inodes in places]
 
     column = columns.made("peers", peers, _places(columns), _members(columns))
     return *_by_type(columns), column
@@ -52,6 +51,7 @@ def container_namespace_peers_outside_pod(columns: Columns) -> Table:
     ) -> Column:
         # Counted by pod once for each namespace: for each container it would be quadratic.
         pods_in = functools.cache(lambda inside: Counter(pods[one] for one in inside))
+        digits = _digits()
         column: list[bytes | None] = []
         for container, ns_type, inodes in places:
             if ns_type not in host:
@@ -60,7 +60,7 @@ def container_namespace_peers_outside_pod(columns: Columns) -> Table:
             inside = _inside(members, ns_type, [i for i in inodes if i != host[ns_type]])
             pod = pods[container.container_id]
             own = pods_in(inside)[pod] if pod else container.container_id in inside
-            column.append(b"%d" % (len(inside) - own))
+            column.append(digits(len(inside) - own))
         return column
 
     pods = sharing.pods(columns)
@@ -75,7 +75,7 @@ def container_host_namespace(columns: Columns) -> Table:
 
     def inside(places: Sequence[Place], host: Mapping[str, int]) -> Column:
         return [
-            b"%d" % (host[ns_type] in inodes) if ns_type in host else None
+            (b"1" if host[ns_type] in inodes else b"0") if ns_type in host else None
             for _, ns_type, inodes in places
         ]
 
@@ -122,6 +122,11 @@ def _inside(members: Members, ns_type: str, inodes: Sequence[int]) -> frozenset[
     if len(inodes) == 1:
         return members[ns_type, inodes[0]]
     return frozenset().union(*(members[ns_type, inode] for inode in inodes))
+
+
+def _digits() -> Callable[[int], bytes]:
+    """Numbers as text, of equal ones one object."""
+    return functools.cache(lambda number: b"%d" % number)
 
 
 def _by_type(columns: Columns) -> Texts:

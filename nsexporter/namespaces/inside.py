@@ -12,6 +12,9 @@ from nsexporter.model import Identity
 Key = tuple[str, int]
 """Type and inode."""
 
+Sets = dict[frozenset[str], frozenset[str]]
+"""Sets by themselves: of all containers many of the host's own have one."""
+
 _TYPE_OF = {link: link.removesuffix("_for_children") for link in LINKS}
 
 
@@ -75,7 +78,8 @@ class Members:
         for seen in touched:
             if seen.threads:
                 keys |= self._put(seen, dict(self._of_threads(seen)), there=seen not in gone)
-        return {key for key in keys if self._merge(key)}
+        sets: Sets = {}
+        return {key for key in keys if self._merge(key, sets)}
 
     def _group_of(self, seen: Seen) -> _Group:
         group = self._groups.get(id(seen.namespaces))
@@ -92,9 +96,9 @@ class Members:
                 self._parts[key].pop(whose)
         return parts.keys()
 
-    def _merge(self, key: Key) -> bool:
+    def _merge(self, key: Key, sets: Sets) -> bool:
         """Put the parts of a namespace together; whether that is something else than before."""
-        inside = _merged(self._parts[key].values())
+        inside = _merged(self._parts[key].values(), sets)
         if inside == self.inside.get(key):
             return False
         if inside is None:
@@ -149,16 +153,19 @@ def _differing(before: Mapping[int, Identity], now: Mapping[int, Identity]) -> S
     return changed | (before.keys() - now.keys())
 
 
-def _merged(parts: Collection[Inside]) -> Inside | None:
+def _merged(parts: Collection[Inside], sets: Sets) -> Inside | None:
+    """The parts of one namespace together; `sets` has those that others have, too."""
     if len(parts) < 2:
         return next(iter(parts), None)
     firsts = [part.first for part in parts if part.first is not None]
+    kinds = frozenset[str]().union(*(part.kinds for part in parts))
+    containers = frozenset[str]().union(*(part.containers for part in parts))
     return Inside(
         processes=sum(part.processes for part in parts),
         for_children=sum(part.for_children for part in parts),
         threads=sum(part.threads for part in parts),
-        kinds=frozenset[str]().union(*(part.kinds for part in parts)),
-        containers=frozenset[str]().union(*(part.containers for part in parts)),
+        kinds=sets.setdefault(kinds, kinds),
+        containers=sets.setdefault(containers, containers),
         first=min(firsts, key=lambda seen: seen.pid, default=None),
         paths=() if firsts else tuple(path for part in parts for path in part.paths),
     )
