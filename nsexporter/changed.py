@@ -60,9 +60,9 @@ class EachRow(Generic[T]):
         if aligned:
             items, values = _cells(items, rows), _cells(values, rows)
         known = dict(zip(map(self._key, items), values, strict=True))
-        self._columns = columns
         cells = [_cells(column, rows) for column in columns]
         made = [*map(self._make, *cells, map(known.get, map(self._key, cells[0])))]
+        self._columns = columns
         if not aligned:
             self._values = made
         elif any(map(is_not, made, values)):

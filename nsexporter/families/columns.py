@@ -127,7 +127,7 @@ class Columns:
     ) -> Sequence[T]:
         """`make(*columns)`, where each cell follows from those in its row; of others only then."""
         before, kept = self._memo.get(key, ((), []))
-        if not before or not _same(before, columns):
+        if not _same(before, columns):
             rows = self._rows(before, columns)
             cells = make(*([column[row] for row in rows] for column in columns))
             kept = self._patched(kept, rows, cells, len(columns[0]))
@@ -138,22 +138,21 @@ class Columns:
     def blocks(self, key: Hashable, make: Callable[..., T], *columns: Sequence[Any]) -> Sequence[T]:
         """`make` of every BLOCK rows of some columns; not again where they are what they were."""
         before, kept = self._memo.get(key, ((), []))
-        if not before or not _same(before, columns):
+        if not _same(before, columns):
             rows, length = self._rows(before, columns), len(columns[0])
             numbers = range(-(-length // BLOCK))
             due = numbers if len(rows) == length else {row // BLOCK for row in rows}
-            blocks: list[T] = []
+            known, kept = kept, []
             for number in numbers:
-                known = kept[number : number + 1]
+                block = known[number : number + 1]
                 if number in due:
                     span = slice(number * BLOCK, (number + 1) * BLOCK)
                     made = make(*[column[span] for column in columns])
-                    known = known if known == [made] else [made]
-                blocks += known
-            self._memo[key] = columns, blocks
-            return blocks
-        same: list[T] = kept
-        return same
+                    block = block if block == [made] else [made]
+                kept += block
+            self._memo[key] = columns, kept
+        blocks: list[T] = kept
+        return blocks
 
     @property
     def whole(self) -> Columns:
