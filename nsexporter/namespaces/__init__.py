@@ -50,7 +50,7 @@ class Namespaces:
         self._described = Described(nsfs)
         self._holders = Holders(nsfs, settings.refresh, settings.max_fds)
         self._cgroup_of: Mapping[int, int] = {}
-        self._identities: Sequence[Identity] = ()
+        self._identities: Sequence[Identity] = []
         self._identity_of: Mapping[int, Identity] = {}
         self._stale: set[Key] = set()  # what has changed since its value was made
         self._mounted: dict[Key, str] = {}
@@ -66,7 +66,7 @@ class Namespaces:
         scan = self._processes.scan(cgroup_of.keys())
         host = self._procfs.host_namespaces()
         if cgroup_of is not self._cgroup_of or identities != self._identities:
-            self._cgroup_of, self._identities = cgroup_of, identities
+            self._cgroup_of, self._identities = cgroup_of, [*identities]
             self._identity_of = {pid: identities[index] for pid, index in cgroup_of.items()}
         # Where this pass fails, what is stale is left to the next one.
         self._stale |= self._members.update(scan.processes, self._identity_of)
@@ -104,10 +104,15 @@ class Namespaces:
             if answer is None or answer.description is None:
                 self._settled.pop(key, None)
             else:
-                hold = holds.get(key, _NOTHING)
-                inside = self._members.inside[key]
-                self._settled[key] = _namespace(
-                    key, inside, hold, answer.description, uid_map=answer.uid_map
+                self._settled[key] = _kept(
+                    self._settled.get(key),
+                    _namespace(
+                        key,
+                        self._members.inside[key],
+                        holds.get(key, _NOTHING),
+                        answer.description,
+                        uid_map=answer.uid_map,
+                    ),
                 )
 
     def _look_at_loose(self, holds: Mapping[Key, Hold]) -> dict[Key, Namespace]:
@@ -131,19 +136,25 @@ class Namespaces:
                 # Inodes are used anew at once: where the kernel numbers namespaces, by number.
                 same = (key, None if description is None else description.ns_id)
                 empty_since = since[same] = before.get(same, now)
-            value = _namespace(
-                key,
-                one,
-                holds.get(key, _NOTHING),
-                description,
-                uid_map=answers[key].uid_map if key in answers else (),
-                child=key in children,
-                since=empty_since,
+            loose[key] = _kept(
+                self._loose.get(key),
+                _namespace(
+                    key,
+                    one,
+                    holds.get(key, _NOTHING),
+                    description,
+                    uid_map=answers[key].uid_map if key in answers else (),
+                    child=key in children,
+                    since=empty_since,
+                ),
             )
-            kept = self._loose.get(key)
-            loose[key] = kept if kept is not None and kept == value else value
         self._since = since
         return loose
+
+
+def _kept(before: Namespace | None, now: Namespace) -> Namespace:
+    """The value as it is now: the same object where it is as before."""
+    return now if before is None or before != now else before
 
 
 def _news(

@@ -306,6 +306,53 @@ def test_what_passes_followed_is_what_a_first_pass_sees(need: Need) -> None:
         assert len(seen(followed)) == 3
 
 
+def test_what_a_pass_that_failed_has_seen_the_next_one_tells(need: Need) -> None:
+    need("live", os.geteuid() == 0, "root")
+
+    def clock() -> float:
+        if fails:
+            raise OSError("no time")
+        return 0.0
+
+    fails = False
+    reader = Reader()
+    settings = config.load(None, {"collectors.namespaces.max_fds": 0}).collectors.namespaces
+    namespaces = Namespaces(
+        Procfs(reader, "/proc"),
+        Processes(reader, "/proc", refresh=1000),
+        Nsfs(reader, "/proc"),
+        settings,
+        clock,
+    )
+    with actor() as one:
+        one.unshare("net", "uts")
+        first = namespaces.read({}, [])
+        with actor() as other:
+            other.setns(f"/proc/{one.pid}/ns/net")
+            other.unshare("ipc")
+            fails = True
+            for _ in range(2):  # both passes in which a new process is read
+                with pytest.raises(OSError, match="no time"):
+                    namespaces.read({}, [])
+            fails = False
+            second = namespaces.read({}, [])
+            counts = {(n.ns_type, n.inode): n.processes for n in second.namespaces}
+            assert counts["net", inode(one.pid, "net")] == 2
+            assert counts["uts", inode(one.pid, "uts")] == 1
+            assert counts["ipc", made := inode(other.pid, "ipc")] == 1
+            assert other.pid in second.processes
+            # What has not changed is the same object.
+            kept = {id(n) for n in first.namespaces} & {id(n) for n in second.namespaces}
+            assert any(
+                id(n) in kept and n.inode == inode(one.pid, "uts") for n in second.namespaces
+            )
+    fails = True
+    with pytest.raises(OSError, match="no time"):
+        namespaces.read({}, [])
+    fails = False
+    assert made not in {n.inode for n in namespaces.read({}, []).namespaces if n.ns_type == "ipc"}
+
+
 def test_a_process_that_became_a_zombie_is_left_out_at_once(need: Need) -> None:
     need("live", lab.memory_root() is not None, "no memory hierarchy")
     with collector_with(refresh=1000) as collector, actor() as one:
