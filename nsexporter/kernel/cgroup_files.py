@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from nsexporter.kernel.cgroup import Kept
 from nsexporter.kernel.discovery import Node, Tree
@@ -52,6 +52,16 @@ class CgroupFiles:
     def watched(self) -> frozenset[str]:
         """Those in the hierarchy that is walked, the only one that is watched."""
         return frozenset(name for name, (_, root) in self._files.items() if root < 0)
+
+    def texts(
+        self, node: Node, kept: Kept, names: Iterable[str], *, keep: bool = False
+    ) -> Iterator[tuple[str, bytes | None]]:
+        """Each name and the text, as `text` gives it."""
+        held = self._tree.hold(node)
+        for name in names:
+            yield name, self.text(node, kept, name, keep=keep)
+        if held:
+            self._tree.release(node)
 
     def text(self, node: Node, kept: Kept, name: str, *, keep: bool = False) -> bytes | None:
         """The text of a file, None where there is none; from now on with `keep` it is kept open."""

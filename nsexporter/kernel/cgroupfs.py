@@ -217,11 +217,8 @@ class CgroupTree:
             self._reread(one, () if everything else one.warm)
 
     def _reread(self, one: Cgroup, names: Iterable[str], *, keep: bool = False) -> None:
-        held = self._tree.hold(one.node)
-        for name in names:
-            self._take(one, name, self._files.text(one.node, one.kept, name, keep=keep))
-        if held:
-            self._tree.release(one.node)
+        for name, text in self._files.texts(one.node, one.kept, names, keep=keep):
+            self._take(one, name, text)
 
     def _take(self, one: Cgroup, name: str, text: bytes | None) -> bool:
         """Whether that text is another one than before."""

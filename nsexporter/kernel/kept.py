@@ -60,8 +60,8 @@ class HotFiles:
                 if self._take(one, name, text):
                     changed.add(one)
         for one, names in self._loose:
-            for name in names:
-                if self._take(one, name, self._files.text(one.node, one.kept, name, keep=True)):
+            for name, text in self._files.texts(one.node, one.kept, names, keep=True):
+                if self._take(one, name, text):
                     changed.add(one)
                 if name in one.kept:
                     self.grouped = False
