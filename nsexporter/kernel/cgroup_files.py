@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from nsexporter.kernel.cgroup import Kept
 from nsexporter.kernel.discovery import Node, Tree
 from nsexporter.kernel.files import CHUNK, FULL, KEPT_FILES, READ, Descriptors, Reader, whole
 from nsexporter.kernel.interface_files import HOT, LONG, PROCS, SHORT
 from nsexporter.kernel.mounts import Hierarchies
+
+_SPARE = KEPT_FILES // 16  # descriptors that stay for hot files of cgroups to come
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One that cgroups may have."""
+
+    collector: str
+    root: int  # a descriptor of another hierarchy's root; -1 in the one that is walked
+    size: int  # bytes that are read of it
+    full: int  # bytes from which on there may be more
 
 
 class CgroupFiles:
@@ -23,8 +36,7 @@ class CgroupFiles:
         self._memory = hierarchies.memory
         self._descriptors = descriptors
         self._roots: dict[str, int] = {}
-        # File name to the collector it belongs to and, where that is another hierarchy, its root.
-        self._files: dict[str, tuple[str, int]] = {}
+        self._files: dict[str, _File] = {}
 
     def close(self) -> None:
         """Close the roots; what is kept of a cgroup is closed by `give`."""
@@ -42,16 +54,18 @@ class CgroupFiles:
             if root < 0:
                 root = os.open(hierarchy, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 self._roots[hierarchy] = root
-        self._files |= dict.fromkeys(names, (collector, root))
+        for name in names:
+            size = size_of(name)
+            self._files[name] = _File(collector, root, size, min(size, FULL))
 
     def names(self, listed: frozenset[str]) -> list[str]:
         """Which there may be in a cgroup whose directory lists these."""
-        return [name for name, (_, root) in self._files.items() if root >= 0 or name in listed]
+        return [name for name, file in self._files.items() if file.root >= 0 or name in listed]
 
     @property
     def watched(self) -> frozenset[str]:
         """Those in the hierarchy that is walked, the only one that is watched."""
-        return frozenset(name for name, (_, root) in self._files.items() if root < 0)
+        return frozenset(name for name, file in self._files.items() if file.root < 0)
 
     def texts(
         self, node: Node, kept: Kept, names: Iterable[str], *, keep: bool = False
@@ -65,26 +79,24 @@ class CgroupFiles:
 
     def text(self, node: Node, kept: Kept, name: str, *, keep: bool = False) -> bytes | None:
         """The text of a file, None where there is none; from now on with `keep` it is kept open."""
-        size = size_of(name)
-        full = min(size, FULL)
+        file = self._files[name]
         fd = kept.get(name)
         try:
             if fd is not None:
-                return whole(fd, os.pread(fd, size, 0), full)
+                return whole(fd, os.pread(fd, file.size, 0), file.full)
             opened = self._open(node, name)
             try:
-                return whole(opened, os.read(opened, size), full)
+                return whole(opened, os.read(opened, file.size), file.full)
             finally:
                 # On v1 a descriptor of cgroup.procs that is read again within a second gives the
-                # same list again (cgroup_pidlist_start in kernel/cgroup/cgroup-v1.c). Some stay
-                # for hot files of cgroups to come.
-                spare = 0 if name in HOT else KEPT_FILES // 16
+                # same list again (cgroup_pidlist_start in kernel/cgroup/cgroup-v1.c).
+                spare = 0 if name in HOT else _SPARE
                 if keep and name != PROCS and self._descriptors.take(spare):
                     kept[name] = opened
                 else:
                     os.close(opened)
         except OSError as error:
-            self._reader.failed(self._files[name][0], error)
+            self._reader.failed(file.collector, error)
             self.give(kept, (name,))  # another hierarchy may have one of that path again
             return None
 
@@ -105,7 +117,7 @@ class CgroupFiles:
                 self._descriptors.give()
 
     def _open(self, node: Node, name: str) -> int:
-        root = self._files[name][1]
+        root = self._files[name].root
         if root < 0:
             return self._tree.open(node, name)
         return os.open(f".{node.path}/{name}", READ, dir_fd=root)

@@ -109,7 +109,7 @@ class CgroupTree:
         if kills is None or kills != self._kills:
             self._kills, self._kills_due = kills, 2  # the host's is counted a moment earlier
         new: list[Cgroup] = []
-        gone = {*self._first(new), *self._again()}
+        gone = {*self._again(), *self._first(new)}  # those above are read before those below
         for _ in range(3):  # what replaced a cgroup that is gone is read at once
             if not gone:
                 break
@@ -218,7 +218,8 @@ class CgroupTree:
 
     def _reread(self, one: Cgroup, names: Iterable[str], *, keep: bool = False) -> None:
         for name, text in self._files.texts(one.node, one.kept, names, keep=keep):
-            self._take(one, name, text)
+            if text is None or one.files.get(name) != text[:-1]:
+                self._take(one, name, text)
 
     def _take(self, one: Cgroup, name: str, text: bytes | None) -> bool:
         """Whether that text is another one than before."""

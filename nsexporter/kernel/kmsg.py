@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from nsexporter.kernel.parse import ParseError, text_of
 
 _LARGEST = 8192  # CONSOLE_EXT_LOG_MAX; a smaller buffer than the record is EINVAL
+_APART = 500e-6  # seconds a second that two clocks part by, at most (NTP adjusts no more either)
 _HEADER = re.compile(rb"(\d+),(\d+),(\d+),[^;]*;([^\n]*)")
 _ESCAPE = re.compile(rb"\\x([0-9a-f]{2})")
 
@@ -43,6 +44,33 @@ def record(raw: bytes) -> Record | None:
     return Record(int(sequence), int(microseconds), text_of(text))
 
 
+class Clock:
+    """The log's clock (local_clock()), which is not adjusted as CLOCK_MONOTONIC is.
+
+    It runs some ppm off, seconds after weeks. A record that is read when it is `new` shows by how
+    much, unless it is read late: so that is believed no further than the clocks can have parted
+    since the record before. None is of the future.
+    """
+
+    def __init__(self) -> None:
+        self._behind = 0.0  # seconds
+        self._known = 0.0  # when (monotonic): at boot they were together
+
+    def age(self, seconds: float, now: float, *, new: bool) -> float:
+        """How old a record of that time is `now` (monotonic)."""
+        age = now - seconds - self._behind
+        if age < 0:
+            self._behind += age
+            age = 0.0
+        elif new and age > 1:
+            parted = min(age, _APART * (now - self._known))
+            self._behind += parted
+            age -= parted
+        if new:
+            self._known = now
+        return age
+
+
 class Kmsg:
     """A reader of the kernel log, from its oldest record on.
 
@@ -55,8 +83,7 @@ class Kmsg:
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self.lost = 0
-        # The log's clock is not adjusted as CLOCK_MONOTONIC is: see `epoch`.
-        self._boot = time.time() - time.monotonic()
+        self._clock = Clock()
         self.caught_up = False
 
     def fileno(self) -> int:
@@ -85,16 +112,9 @@ class Kmsg:
                 yield found
 
     def epoch(self, microseconds: int) -> float:
-        """The record's time as seconds since the epoch.
-
-        The log's clock (local_clock()) runs some ppm off, seconds after weeks. A record that
-        came since the log was read to its end is new, and shows by how much; none is of the
-        future.
-        """
-        late = time.time() - (self._boot + microseconds / 1e6)
-        if late < 0 or (self.caught_up and late > 1):
-            self._boot += late
-        return self._boot + microseconds / 1e6
+        """The record's time as seconds since the epoch."""
+        age = self._clock.age(microseconds / 1e6, time.monotonic(), new=self.caught_up)
+        return time.time() - age
 
     def close(self) -> None:
         """Close the log."""
