@@ -54,15 +54,10 @@ class Members:
         self, processes: Mapping[int, Seen], identity_of: Mapping[int, Identity]
     ) -> Set[Key]:
         """Follow the processes, and whose the cgroup of each is; the namespaces that changed."""
-        gone, came = set[Seen](), set[Seen]()
-        if processes is not self._processes:
-            before, now = set(self._processes.values()), set(processes.values())
-            gone, came = before - now, now - before
-        moved = {
-            seen
-            for pid in _differing(self._identity_of, identity_of)
-            if (seen := processes.get(pid)) is not None
-        }
+        others = _differing(self._processes, processes)
+        gone = _some(self._processes, others)
+        came = _some(processes, others)
+        moved = _some(processes, _differing(self._identity_of, identity_of))
         self._processes, self._identity_of = processes, identity_of
         touched = gone | came | moved
         groups = {self._group_of(seen) for seen in touched}
@@ -143,14 +138,14 @@ class Members:
         )
 
 
-def _differing(before: Mapping[int, Identity], now: Mapping[int, Identity]) -> Set[int]:
+def _differing(before: Mapping[int, object], now: Mapping[int, object]) -> Set[int]:
     """The keys at which two mappings are not the same."""
-    if before is now or before == now:
-        return frozenset()
-    changed = {
-        pid for pid, one in now.items() if (was := before.get(pid)) is not one and was != one
-    }
-    return changed | (before.keys() - now.keys())
+    return frozenset() if before is now else {pid for pid, _ in before.items() ^ now.items()}
+
+
+def _some(processes: Mapping[int, Seen], pids: Set[int]) -> set[Seen]:
+    """Those of some PIDs that are there."""
+    return {seen for pid in pids if (seen := processes.get(pid)) is not None}
 
 
 def _merged(parts: Collection[Inside], sets: Sets) -> Inside | None:
