@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import gc
+import importlib
 import logging
 import resource
 import sys
 from collections.abc import Collection, Sequence
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from nsexporter import __version__, logs
 from nsexporter import config as configuration
-from nsexporter.commands import check_config, doctor, dump, explain, lsns, metrics, oom, ps
 from nsexporter.commands.serve import serve
 from nsexporter.config import Config, ConfigError
 from nsexporter.config.places import check_places
@@ -34,16 +34,7 @@ class Command(Protocol):
         """Do it; the exit status."""
 
 
-COMMANDS: dict[str, Command] = {
-    "dump": dump,
-    "ps": ps,
-    "explain": explain,
-    "lsns": lsns,
-    "oom": oom,
-    "doctor": doctor,
-    "check-config": check_config,
-    "metrics": metrics,
-}
+COMMANDS = ("dump", "ps", "explain", "lsns", "oom", "doctor", "check-config", "metrics")
 _OF_ANY_HOST = ("check-config", "metrics")
 
 
@@ -55,8 +46,15 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"nsexporter: {message} (try {self.prog} --help)\n")
 
 
-def parser() -> Parser:
-    """The command line."""
+def command(name: str) -> Command:
+    """Its module, loaded now."""
+    module: Any = importlib.import_module(f"nsexporter.commands.{name.replace('-', '_')}")
+    found: Command = module
+    return found
+
+
+def parser(wanted: Collection[str] = COMMANDS) -> Parser:
+    """The command line; of the commands that are not `wanted` only the names are known."""
     top = Parser(
         prog="nsexporter",
         parents=[_flags()],
@@ -66,16 +64,26 @@ def parser() -> Parser:
     top.add_argument("--version", action="version", version=f"nsexporter {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
     common = _flags(without=("web", "security", "collection"))
-    for name, command in COMMANDS.items():
-        command.add_arguments(
+    for name in COMMANDS:
+        if name not in wanted:
+            commands.add_parser(name)
+            continue
+        module = command(name)
+        module.add_arguments(
             commands.add_parser(
                 name,
                 parents=[common],
-                help=command.HELP,
-                description=f"{command.HELP[0].upper()}{command.HELP[1:]}.",
+                help=module.HELP,
+                description=f"{module.HELP[0].upper()}{module.HELP[1:]}.",
             )
         )
     return top
+
+
+def _wanted(argv: Sequence[str]) -> Collection[str]:
+    """The commands that may be meant: all take 1 MB, which serving need not pay."""
+    help_is = any(word.startswith(("-h", "--h")) for word in argv)
+    return COMMANDS if help_is else [name for name in COMMANDS if name in argv]
 
 
 def _flags(without: Collection[str] = ()) -> Parser:
@@ -95,8 +103,9 @@ def _flags(without: Collection[str] = ()) -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 well, 1 failed, 2 a setting is wrong, 130 interrupted (Ctrl-C)."""
     terminal.mend_streams()
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        arguments = parser().parse_args(argv)
+        arguments = parser(_wanted(argv)).parse_args(argv)
         path = getattr(arguments, "config_file", None)
         overrides = configuration.overrides(arguments)
         config = configuration.load(path, overrides)
@@ -107,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         keep_little_memory()
         gc.set_threshold(10_000)  # 700 objects come and go many times in a pass, in no cycles
         if arguments.command is not None:
-            return COMMANDS[arguments.command].run(config, arguments)
+            return command(arguments.command).run(config, arguments)
         return serve(config, path, overrides)
     except ConfigError as error:
         print(f"nsexporter: {error}", file=sys.stderr)

@@ -26,9 +26,6 @@ from nsexporter.families.columns import Columns, Memo
 from nsexporter.gzip import Chunk, Gzip, Part
 from nsexporter.loop import Loop, Published
 from nsexporter.selfmetrics import Values, families
-from nsexporter.views import overview
-from nsexporter.web import docs, pages
-from nsexporter.web.document import policy
 from nsexporter.web.http1 import Response
 from nsexporter.web.routes import DOCS
 
@@ -63,6 +60,11 @@ class Publication:
 
     def page(self, path: str) -> Response:
         """What every metric means, or the status of a pass that is not old."""
+        # Loaded for the first one who looks: it takes 1 MB, which scrapes need not pay.
+        from nsexporter.views import overview
+        from nsexporter.web import docs, pages
+        from nsexporter.web.document import policy
+
         web = self.config.web
         if path == DOCS:
             body = docs.docs(web.telemetry_path, __version__)

@@ -448,7 +448,8 @@ def test_only_kernel_opens_kernel_files() -> None:
 
 def test_serving_by_default_loads_nothing_that_only_some_need() -> None:
     """Each takes megabytes as long as the exporter runs: they are loaded where they are used."""
-    heavy = ["psutil", "sqlite3", "yaml"]
+    ours = ["nsexporter.commands.explain", "nsexporter.views.overview", "nsexporter.web.pages"]
+    heavy = ["psutil", "sqlite3", "yaml", *ours]
     code = f"import sys, nsexporter.cli; print(*sys.modules.keys() & {heavy})"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
