@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from nsexporter.config import load
 from nsexporter.containers.mapping import ContainerMap
 from nsexporter.containers.sources import container_map
+from nsexporter.model import Container, Identity
 from tests.unit.test_metadata import write
 
 H = "0123456789abcdef" * 4
@@ -95,3 +97,37 @@ def test_what_a_caller_changes_of_identities_is_not_there_in_the_next_pass(tmp_p
     assert second == kept
     assert [one and one.label_id for one in containers.containers(paths, second)] == [H[:12], None]
     assert containers.label_ids(second) == {H: H[:12]}
+
+
+def test_a_state_written_or_gone_between_two_passes_is_followed(tmp_path: Path) -> None:
+    containers = mapped(tmp_path)
+    paths = ["/own", "/own/place"]
+
+    def ids() -> list[str | None]:
+        identities = containers.identities(paths, [False, True])
+        owners = containers.containers(paths, identities)
+        assert [owner is not None for owner in owners] == [
+            one.kind == "container" for one in identities
+        ]
+        assert set(containers.label_ids(identities)) == {
+            one.container_id for one in identities if one.container_id
+        }
+        return [one.container_id for one in identities]
+
+    assert ids() == [None, None]
+    file = write(tmp_path, "/run/crun/box/status", {"cgroup-path": "/own/place"})
+    assert ids() == [None, "box"]
+    file.unlink()
+    file.parent.rmdir()
+    assert ids() == [None, None]
+
+
+def test_a_pod_is_told_of_all_that_lies_in_it_as_soon_as_a_container_tells() -> None:
+    pod, other = Identity(kind="pod", pod_uid="one"), Identity(kind="other")
+    identities = [pod, replace(pod, kind="container", container_id=H), other]
+    container = Container(container_id=H, label_id=H, runtime="docker", cgroup="/a", pod_uid="one")
+    named = replace(container, pod_name="web", pod_namespace="shop")
+    containers = mapped(Path("/nowhere"))
+    nothing = ("", "")
+    for owner, told in ((container, nothing), (named, ("web", "shop")), (container, nothing)):
+        assert containers.pods(identities, [None, owner, None]) == [told, told, nothing]
