@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from nsexporter import exposition
 from nsexporter.catalogue import CADVISOR_METRICS, METRICS
+from nsexporter.families import derived
 from nsexporter.families.columns import BLOCK, Columns, Memo
 from nsexporter.model import (
     Cgroup,
@@ -146,15 +147,50 @@ def _below(cgroup: Cgroup, paths: list[str]) -> Cgroup:
     return cgroup if cgroup.parent == parent else replace(cgroup, parent=parent)
 
 
+ALL = METRICS + CADVISOR_METRICS
+SOME = (ALL, ALL[::2], ALL[1::3])
+"""Rows of several passes: what follows from a column need not be asked for whenever that is."""
+
+
 @settings(deadline=None)  # of a loaded machine nothing is asserted
-@given(passes())
-def test_passes_one_after_the_other_are_what_each_is_alone(made: list[Snapshot]) -> None:
+@given(passes(), st.data())
+def test_passes_one_after_the_other_are_what_each_is_alone(
+    made: list[Snapshot], data: st.DataObject
+) -> None:
     memo: Memo = {}
-    metrics = METRICS + CADVISOR_METRICS
     for snapshot in made:
         columns, alone = Columns(snapshot, memo), Columns(snapshot)
+        metrics = data.draw(st.sampled_from(SOME))
         assert exposition.render(columns, metrics) == exposition.render(alone, metrics)
         assert columns.malformed == alone.malformed
+
+
+def test_what_is_not_asked_for_in_a_pass_has_missed_nothing_in_the_next() -> None:
+    def snapshot(*usages: bytes) -> Snapshot:
+        return replace(
+            NOTHING,
+            cgroups=tuple(
+                Cgroup(
+                    path=f"/{number}",
+                    parent=-1,
+                    identity=Identity(kind="other"),
+                    files={"memory.current": usage, "memory.max": b"9"},
+                )
+                for number, usage in enumerate(usages)
+            ),
+        )
+
+    memo: Memo = {}
+    told = []
+    for made, whole in (
+        (snapshot(b"1", b"2"), 1),
+        (snapshot(b"3", b"2"), 0),
+        (snapshot(b"3", b"4"), 1),
+    ):
+        columns = Columns(made, memo)
+        columns.number("memory.current")
+        told.append(derived.headroom(columns) if whole else None)
+    assert told == [[b"8", b"7"], None, [b"6", b"5"]]
 
 
 def test_of_many_cgroups_only_the_lines_about_one_that_changed_are_other_ones() -> None:
