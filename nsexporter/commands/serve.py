@@ -142,14 +142,20 @@ def _hierarchies(config: Config) -> mounts.Hierarchies:
 def _writable(config: Config, feed: Feed) -> dict[str, int]:
     """What the settings have the exporter write: directories, and the rights needed below them."""
     memory, sysfs = config.collectors.memory, config.path.sysfs
-    rights = {}
+    found = _hierarchies(config)
+    # To truncate a file of the kernel's own does nothing to it. But whether that is granted is
+    # looked for at every open, from the file up to where it is: 0.8 µs instead of 1.6.
+    rights = {
+        place: landlock.TRUNCATE
+        for place in (found.memory, found.pids, found.unified, found.hugetlb, config.path.procfs)
+        if place is not None
+    }
     if feed.state_file is not None:
         rights[str(feed.state_file.parent)] = landlock.REPLACE
-    if memory.pressure_notifications or memory.reset_peak or config.oom.max_watches:
+    writes = memory.pressure_notifications or memory.reset_peak or config.oom.max_watches
+    if writes and found.memory is not None:
         # cgroup.event_control (v1) and memory.peak; no right to make or remove a cgroup.
-        hierarchy = _hierarchies(config).memory
-        if hierarchy is not None:
-            rights[hierarchy] = landlock.WRITE_FILE
+        rights[found.memory] |= landlock.WRITE_FILE
     if memory.soft_limit_trace:
         instances = f"{sysfs}/kernel/tracing/instances"
         rights[instances] = landlock.WRITE_FILE | landlock.MAKE_DIR | landlock.REMOVE_DIR

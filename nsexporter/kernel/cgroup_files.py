@@ -80,25 +80,34 @@ class CgroupFiles:
     def text(self, node: Node, kept: Kept, name: str, *, keep: bool = False) -> bytes | None:
         """The text of a file, None where there is none; from now on with `keep` it is kept open."""
         file = self._files[name]
-        fd = kept.get(name)
+        fd = kept.get(name, -1)
         try:
-            if fd is not None:
-                return whole(fd, os.pread(fd, file.size, 0), file.full)
-            opened = self._open(node, name)
+            if fd >= 0:
+                text = os.pread(fd, file.size, 0)
+                return text if len(text) < file.full else whole(fd, text, file.full)
+            if file.root < 0 <= node.fd:
+                fd = os.open(name, READ, dir_fd=node.fd)
+            else:
+                fd = self._open(node, name)
             try:
-                return whole(opened, os.read(opened, file.size), file.full)
+                text = os.read(fd, file.size)
+                return text if len(text) < file.full else whole(fd, text, file.full)
             finally:
-                # On v1 a descriptor of cgroup.procs that is read again within a second gives the
-                # same list again (cgroup_pidlist_start in kernel/cgroup/cgroup-v1.c).
-                spare = 0 if name in HOT else _SPARE
-                if keep and name != PROCS and self._descriptors.take(spare):
-                    kept[name] = opened
-                else:
-                    os.close(opened)
+                if not (keep and self._keep(kept, name, fd)):
+                    os.close(fd)
         except OSError as error:
             self._reader.failed(file.collector, error)
             self.give(kept, (name,))  # another hierarchy may have one of that path again
             return None
+
+    def _keep(self, kept: Kept, name: str, fd: int) -> bool:
+        """Whether a file is kept open from now on."""
+        # On v1 a descriptor of cgroup.procs that is read again within a second gives the same
+        # list again (cgroup_pidlist_start in kernel/cgroup/cgroup-v1.c).
+        if name == PROCS or not self._descriptors.take(0 if name in HOT else _SPARE):
+            return False
+        kept[name] = fd
+        return True
 
     def is_alive(self, node: Node) -> bool:
         """Whether cgroup.procs opens: a removed directory still lists, empty, but has no files."""

@@ -203,7 +203,7 @@ class CgroupTree:
         for (one, name, _), text in zip(kept, texts, strict=True):
             if text is None or len(text) == SHORT:
                 self._reread(one, (name,), keep=True)
-            elif one.files.get(name) != text[:-1]:
+            else:
                 self._take(one, name, text)
 
     def _reread_in_turn(self, one: Cgroup, *, everything: bool, busy: bool) -> None:
@@ -218,14 +218,17 @@ class CgroupTree:
 
     def _reread(self, one: Cgroup, names: Iterable[str], *, keep: bool = False) -> None:
         for name, text in self._files.texts(one.node, one.kept, names, keep=keep):
-            if text is None or one.files.get(name) != text[:-1]:
-                self._take(one, name, text)
+            self._take(one, name, text)
 
     def _take(self, one: Cgroup, name: str, text: bytes | None) -> bool:
         """Whether that text is another one than before."""
-        if text is not None and name not in LONG:
-            text = line(text)
-        if one.files.get(name) == text:
+        before = one.files.get(name)
+        if text is not None:
+            if before == text[:-1]:
+                return False
+            if name not in LONG:
+                text = line(text)
+        if before == text:
             return False
         if one not in self._changed:
             self._changed.add(one)

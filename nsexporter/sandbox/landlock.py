@@ -51,6 +51,8 @@ def restrict(writable: Mapping[str, int]) -> None:
     ruleset = _syscall(_CREATE_RULESET, attributes, len(attributes), 0)
     try:
         for path, rights in writable.items():
+            if not rights & handled:
+                continue  # this kernel does not take it away
             directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 rule = struct.pack("=Qi", rights & handled, directory)
