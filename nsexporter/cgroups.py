@@ -76,12 +76,14 @@ class Cgroups:
             return (), ()
         try:
             keys, values = parse.flat_columns(text)
+            shared = tuple(keys)
+            if shared != self._keys:  # seldom; a hash of them costs more
+                if len({*keys}) < len(keys):
+                    raise parse.ParseError(f"{text[:80]!r} has a key twice")
+                self._keys = self._stat_keys.setdefault(shared, shared)
         except parse.ParseError:
             self._reader.errors["memory", "malformed"] += 1
             return (), ()
-        shared = tuple(keys)
-        if shared != self._keys:  # seldom; a hash of them costs more
-            self._keys = self._stat_keys.setdefault(shared, shared)
         return self._keys, tuple(values)
 
 

@@ -28,7 +28,8 @@ class Loop:
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
         self._condition = threading.Condition()
-        self._wanted = False
+        self._wanted = False  # a pass that begins from now on
+        self._under_way = False
         self._stopping = False
         self._retired: list[Collector] = []
         self._ended = 0  # the number of the newest pass that ended, well or not
@@ -91,9 +92,10 @@ class Loop:
             last = self._published
             if last is not None and time.monotonic() - last.at <= max_age:
                 return last
-            self._wanted = True
-            self._condition.notify_all()
             # A pass that began before this call will do too, when it ends after.
+            if not self._under_way:
+                self._wanted = True
+                self._condition.notify_all()
             target = self._ended + 1
             while self._ended < target and not self._stopping:
                 left = None if deadline is None else deadline - time.monotonic()
@@ -106,7 +108,7 @@ class Loop:
         while True:
             with self._condition:
                 stopping, collector = self._stopping, self._collector
-                self._wanted = False
+                self._wanted, self._under_way = False, not stopping
                 retired, self._retired = self._retired, []
             for old in retired:
                 old.close()
@@ -116,6 +118,7 @@ class Loop:
             self._pass(collector)
             with self._condition:
                 self._ended += 1
+                self._under_way = False
                 self._condition.notify_all()
                 if not self._wanted and not self._stopping:
                     self._condition.wait_for(
