@@ -184,8 +184,9 @@ class CgroupTree:
                 self._reread_in_turn(one, everything=one.turn == turn, busy=one in busy)
         for node, names in self._tree.written.items():
             written = self._cgroups.get(node)
-            if written is not None and written.read:
-                self._reread(written, [name for name in written.plan.told if name in names])
+            if written is not None and written.read and names & {*written.files} - _MEMBERS:
+                # What was counted up to another limit, or was itself set to another value, too.
+                self._reread(written, (*names.intersection(written.plan.told), *written.plan.warm))
                 written.see_what_can_change()
         if self._kills_due or self._waiting:
             for one in self._cgroups.values():
@@ -208,13 +209,10 @@ class CgroupTree:
 
     def _reread_in_turn(self, one: Cgroup, *, everything: bool, busy: bool) -> None:
         """Read what nothing told of, and keep none of it open where nothing happens."""
-        self._reread(one, one.plan.cold)
-        if everything:
-            self._reread(one, (*one.plan.warm, *one.plan.told))
-            one.see_what_can_change()
         if not busy:
             self._files.give(one.kept, one.plan.warm)
-            self._reread(one, () if everything else one.warm)
+        self._reread(one, (*one.plan.cold, *one.plan.warm, *(one.plan.told if everything else ())))
+        one.see_what_can_change()
 
     def _reread(self, one: Cgroup, names: Iterable[str], *, keep: bool = False) -> None:
         for name, text in self._files.texts(one.node, one.kept, names, keep=keep):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -53,7 +53,9 @@ class Tree:
         self._descriptors = descriptors
         self._changed = True
         self._passes = 0
-        self.written: dict[Node, Set[str]] = {}  # files that somebody wrote to, in the last update
+        self.written: dict[
+            Node, frozenset[str]
+        ] = {}  # files that somebody wrote to, in the last update
         self._new: list[Node] = []
         self._names: dict[frozenset[str], frozenset[str]] = {}
         self._watched: dict[int, Node] = {}

@@ -18,7 +18,6 @@ from nsexporter.kernel.files import Descriptors, Reader
 from nsexporter.kernel.interface_files import (
     HOT,
     IN_TURN,
-    LIMITED,
     REFRESH,
     ROUNDS,
     V1_FILES,
@@ -120,6 +119,22 @@ def test_failcnt_counts_from_the_limit_on(top: Path, tree: CgroupTree, need: Nee
     assert of(tree.read(0), cgroup).files["memory.failcnt"] == kernels
 
 
+def test_failcnt_is_what_it_was_when_the_limit_went_again(
+    top: Path, tree: CgroupTree, need: Need
+) -> None:
+    need("v1", lab.version() == "v1", "memory.failcnt is v1's")
+    (cgroup := top / "later").mkdir()
+    settle(tree)
+    (cgroup / "memory.limit_in_bytes").write_text(str(8 << 20))
+    lab.kill_by_limit(cgroup)
+    (cgroup / "memory.limit_in_bytes").write_text("-1")
+    kernels = (cgroup / "memory.failcnt").read_bytes().rstrip()
+    assert int(kernels) > 0
+    assert of(tree.read(0), cgroup).files["memory.failcnt"] == kernels
+    (cgroup / "memory.failcnt").write_text("0")
+    assert of(tree.read(0), cgroup).files["memory.failcnt"] == b"0"
+
+
 def test_a_process_that_moves_is_nowhere_else(top: Path, tree: CgroupTree) -> None:
     for name in ("from", "to", "other"):
         (top / name).mkdir()
@@ -164,7 +179,7 @@ def test_what_was_missed_is_read_in_turn(top: Path, tree: CgroupTree) -> None:
     for number in range(REFRESH * ROUNDS):
         files = of(tree.read(0), cgroup).files
         if number == REFRESH:
-            counted = IN_TURN & files.keys() - LIMITED.keys() - WRITTEN
+            counted = IN_TURN & files.keys() - WRITTEN
             assert not [name for name in counted if files[name] == b"?"]
     assert b"?" not in files.values()
 
