@@ -40,7 +40,7 @@ class Descriptors:
         """
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         left = max(0, soft - cls.for_events() - max(_RESERVED, soft // 16))
-        files = min(left * 3 // 4, KEPT_FILES)
+        files = min(left * 2 // 3, KEPT_FILES)
         return cls(left - files), cls(files)
 
     @staticmethod
