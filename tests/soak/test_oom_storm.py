@@ -53,12 +53,17 @@ def all_told(before: Samples, rise: int) -> Callable[[Samples], bool]:
     return holds
 
 
+# On v2 a cgroup that is removed at once takes with it what its memory.events.local told: of how
+# many that was read before depends on the machine (33 to 95 of 100 in emulated guests).
+WITHOUT_LOG = 0.8 if lab.version() == "v1" else 0.2
+
+
 @pytest.mark.parametrize(
     ("count", "rate", "kmsg", "least"),
     [
         (FAST, None, "/dev/kmsg", 0.95),
         (SLOWLY, 2.0, "/dev/kmsg", 1.0),
-        (FAST, None, "none", 0.8),
+        (FAST, None, "none", WITHOUT_LOG),
     ],
     ids=["fast", "two a second", "without the kernel log"],
 )
