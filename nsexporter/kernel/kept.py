@@ -100,7 +100,7 @@ class Column:
         try:
             return whole(self._descriptors[index], text, self._size)
         except OSError:
-            return None
+            return None  # it is read again by itself, which counts why
 
 
 def preads(descriptors: Sequence[int], size: int) -> list[bytes | None]:
@@ -110,7 +110,7 @@ def preads(descriptors: Sequence[int], size: int) -> list[bytes | None]:
     while True:
         try:
             texts.extend(rest)  # what comes before an error stays
-        except OSError:
+        except OSError:  # likewise
             texts.append(None)
         else:
             return texts

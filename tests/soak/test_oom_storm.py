@@ -53,17 +53,12 @@ def all_told(before: Samples, rise: int) -> Callable[[Samples], bool]:
     return holds
 
 
-# On v2 a cgroup that is removed at once takes with it what its memory.events.local told: of how
-# many that was read before depends on the machine (33 to 95 of 100 in emulated guests).
-WITHOUT_LOG = 0.8 if lab.version() == "v1" else 0.2
-
-
 @pytest.mark.parametrize(
     ("count", "rate", "kmsg", "least"),
     [
         (FAST, None, "/dev/kmsg", 0.95),
         (SLOWLY, 2.0, "/dev/kmsg", 1.0),
-        (FAST, None, "none", WITHOUT_LOG),
+        (FAST, None, "none", 0.8),
     ],
     ids=["fast", "two a second", "without the kernel log"],
 )
@@ -76,7 +71,16 @@ def test_every_kill_of_a_storm_is_counted_once(
         rise = kills.vmstat() - counted
         assert rise >= count
         after = kills.wait_for(exporter, all_told(before, rise), 30)
-        assert judge(before, after, names, rise, kills.vmstat() - first) >= least
+        named = judge(before, after, names, rise, kills.vmstat() - first)
+        if kmsg == "none" and lab.version() == "v2":
+            # A cgroup that is removed at once takes with it what its memory.events.local told. Of
+            # how many that was read before depends on the machine (33 to 95 of 100 in guests);
+            # the others are in the counter of the one above, and none is without a cgroup.
+            above = kills.by_cgroup(after, lab.path_of(top)).get(lab.path_of(top), 0)
+            assert named >= 0.2
+            named += above / count
+            assert kills.unattributed(after) == kills.unattributed(before)
+        assert named >= least
 
 
 @pytest.mark.parametrize("kmsg", ["/dev/kmsg", "none"], ids=["kmsg", "no kmsg"])
