@@ -55,7 +55,7 @@ docs: $(BIN)/nsexporter ## write the generated documents, config.example.yaml an
 	$(BIN)/python -c 'from nsexporter import config; print(config.example(), end="")' >config.example.yaml
 	$(BIN)/python -m grafana.build
 
-bench: $(BIN)/nsexporter ## what a pass and a scrape cost on this machine (root, cc; some minutes)
+bench: $(BIN)/pytest ## what a pass and a scrape cost on this machine (root, cc; some minutes)
 	$(BIN)/python -m bench $(ARGS)
 
 bench-compare: $(BIN)/nsexporter ## the same against another revision: make bench-compare REV=v1.0

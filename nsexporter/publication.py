@@ -8,15 +8,6 @@ import threading
 import time
 from collections.abc import Callable
 
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    PlatformCollector,
-    ProcessCollector,
-    generate_latest,
-)
-from prometheus_client.openmetrics import exposition as openmetrics_exposition
-
 from nsexporter import __version__, capability, exposition
 from nsexporter.catalogue import CADVISOR_METRICS, METRICS
 from nsexporter.collector import Collector
@@ -24,8 +15,9 @@ from nsexporter.config import Config
 from nsexporter.exposition import Family
 from nsexporter.families.columns import Columns, Memo
 from nsexporter.gzip import Chunk, Gzip, Part
+from nsexporter.kernel.itself import itself
 from nsexporter.loop import Loop, Published
-from nsexporter.selfmetrics import Values, families
+from nsexporter.selfmetrics import Values, families, of_process
 from nsexporter.web.http1 import Response
 from nsexporter.web.routes import DOCS
 
@@ -49,10 +41,6 @@ class Publication:
         self._rendered: tuple[int, list[Family]] | None = None
         self._memo: Memo = {}
         self._gzip = Gzip()
-        self._registry = CollectorRegistry()
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-        GCCollector(registry=self._registry)
 
     def ready(self) -> bool:
         """Whether a pass has ended well and the newest did."""
@@ -115,12 +103,9 @@ class Publication:
         rendered += families(self._values(published))
         if names:
             rendered = [family for family in rendered if family.named(names)]
-        client = self._registry if self.config.collectors.self.enabled else CollectorRegistry()
-        registry = client.restricted_registry(names) if names else client
         if openmetrics:
-            own = openmetrics_exposition.generate_latest(registry)
-            return [*exposition.openmetrics(rendered), own]  # it ends with # EOF
-        return [*exposition.text(rendered), generate_latest(registry)]
+            return [*exposition.openmetrics(rendered), b"# EOF\n"]
+        return exposition.text(rendered)
 
     def _families(self, published: Published, *, gzip: bool) -> list[Family]:
         """The pass rendered, once for all who scrape it, and compressed where the first asks so."""
@@ -176,4 +161,10 @@ class Publication:
             "nsexporter_config_last_reload_successful": [((), int(self.reload_success))],
             "nsexporter_config_last_reload_success_timestamp_seconds": [((), self.reload_time)],
             **self.served(),
+            **self._of_process(),
         }
+
+    def _of_process(self) -> Values:
+        if not self.config.collectors.self.enabled:
+            return {}
+        return of_process(itself(self.collector.reader))

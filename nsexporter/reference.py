@@ -33,10 +33,6 @@ _NOTES = {
     "Under cAdvisor's names": (
         "\nOnly with `compat.cadvisor`; [cadvisor.md](cadvisor.md) has the differences.\n"
     ),
-    "The exporter itself": (
-        "\nBesides these, the `process_`, `python_info` and `python_gc_` metrics of"
-        " prometheus-client.\n"
-    ),
 }
 
 

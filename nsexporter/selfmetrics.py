@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nsexporter.exposition import Family
 from nsexporter.families.labels import render
 from nsexporter.gzip import Chunk
+from nsexporter.kernel.itself import Itself
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +133,88 @@ SELF_METRICS: tuple[SelfMetric, ...] = (
         help="Responses by status.",
         labels=("code",),
     ),
+    # Named as Prometheus's own client libraries name them; prometheus-client itself takes 10 MB.
+    SelfMetric(
+        name="process_cpu_seconds_total",
+        type="counter",
+        help="User and system CPU time that the exporter has used.",
+    ),
+    SelfMetric(
+        name="process_start_time_seconds",
+        type="gauge",
+        help="When the exporter was started, in seconds since the epoch.",
+    ),
+    SelfMetric(
+        name="process_virtual_memory_bytes",
+        type="gauge",
+        help="Address space of the exporter.",
+    ),
+    SelfMetric(
+        name="process_resident_memory_bytes",
+        type="gauge",
+        help="Resident memory of the exporter.",
+    ),
+    SelfMetric(
+        name="process_open_fds",
+        type="gauge",
+        help="Descriptors that the exporter has open.",
+    ),
+    SelfMetric(
+        name="process_max_fds",
+        type="gauge",
+        help="Descriptors that the exporter may have open (RLIMIT_NOFILE).",
+    ),
+    SelfMetric(
+        name="python_info",
+        type="info",
+        help="The Python that the exporter runs on; 1.",
+        labels=("implementation", "major", "minor", "patchlevel", "version"),
+    ),
+    SelfMetric(
+        name="python_gc_collections_total",
+        type="counter",
+        help="Runs of the garbage collector, by generation.",
+        labels=("generation",),
+    ),
+    SelfMetric(
+        name="python_gc_objects_collected_total",
+        type="counter",
+        help="Objects that the garbage collector freed, by generation.",
+        labels=("generation",),
+    ),
+    SelfMetric(
+        name="python_gc_objects_uncollectable_total",
+        type="counter",
+        help="Objects that the garbage collector found and could not free, by generation.",
+        labels=("generation",),
+    ),
 )
 
 Values = dict[str, list[tuple[tuple[str, ...], float]]]
 """Metric name to samples: label values in the row's order, and the value."""
+
+
+def of_process(itself: Itself) -> Values:
+    """What is told of the process and its interpreter."""
+    figures: dict[str, float | None] = {
+        "process_cpu_seconds_total": itself.cpu,
+        "process_start_time_seconds": itself.started,
+        "process_virtual_memory_bytes": itself.virtual,
+        "process_resident_memory_bytes": itself.resident,
+        "process_open_fds": itself.open_fds,
+        "process_max_fds": itself.max_fds,
+    }
+    values: Values = {
+        name: [((), figure)] for name, figure in figures.items() if figure is not None
+    }
+    python = (platform.python_implementation(), *platform.python_version_tuple())
+    values["python_info"] = [((*python, platform.python_version()), 1)]
+    for told in ("collections", "collected", "uncollectable"):
+        name = told if told == "collections" else f"objects_{told}"
+        values[f"python_gc_{name}_total"] = [
+            ((str(generation),), stats[told]) for generation, stats in enumerate(gc.get_stats())
+        ]
+    return values
 
 
 def families(values: Values) -> Iterable[Family]:

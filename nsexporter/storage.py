@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,12 +17,14 @@ def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
             device.writelines(chunks)
         return
     path = path.resolve()
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as new:
+    # Named as tempfile would; that loads OpenSSL for its random numbers, 5 MB.
+    new = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    with new.open("xb") as file:
         try:
-            new.writelines(chunks)
-            new.flush()
-            os.fchmod(new.fileno(), 0o644)
-            os.replace(new.name, path)
+            os.fchmod(file.fileno(), 0o644)
+            file.writelines(chunks)
+            file.flush()
+            os.replace(new, path)
         except BaseException:
-            os.unlink(new.name)
+            os.unlink(new)
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import math
 import re
@@ -195,7 +194,10 @@ class Schema:
         """The error for a key no row has, with the nearest key or all those beside it."""
         section, _, leaf = key.rpartition(".")
         near = [known for known in self._row if known.rpartition(".")[2] == leaf]
-        near = near or difflib.get_close_matches(leaf, siblings, 1)
+        if not near:
+            import difflib  # needed here alone
+
+            near = difflib.get_close_matches(leaf, siblings, 1)
         hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(siblings)}"
         hint = f"write it below {section}:" if key in self._row else hint
         return ConfigError(f"{file}: {key}: unknown key ({hint})")

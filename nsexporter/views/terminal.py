@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-import shutil
 import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,6 +50,8 @@ class Terminal:
         if not stream.isatty():
             return Terminal()
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+        import shutil  # serving has no terminal
+
         width, height = shutil.get_terminal_size()
         return Terminal(width, not plain, height)
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import selectors
 import socket
-import ssl
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
+from typing import Protocol
 
 from nsexporter.gzip import Part
 from nsexporter.web.http1 import (
@@ -24,6 +23,7 @@ from nsexporter.web.http1 import (
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _PART = 1 << 15  # bytes given to the kernel at once, or more where a chunk is larger
+_DATE = "%a, %d %b %Y %H:%M:%S GMT"  # RFC 9110, 6.6.1, in the C locale, which Python starts with
 _TURN = 1 << 20  # bytes sent before the other connections have their turn
 # Who goes first when there are too many: who has asked nothing yet, then who was served before,
 # then who reads slowly. Nobody goes whose answer is in the making.
@@ -45,6 +45,35 @@ class Limits:
     pending: int = 32 << 20  # bytes of responses that all slow readers together hold back
 
 
+class NotReadyError(Exception):
+    """A call of a socket that does not block has to wait for READ or WRITE."""
+
+    def __init__(self, events: int) -> None:
+        super().__init__(events)
+        self.events = events
+
+
+class Socket(Protocol):
+    """A client's socket; a call that has to wait raises BlockingIOError or NotReadyError."""
+
+    def fileno(self) -> int: ...
+
+    def recv(self, size: int, /) -> bytes: ...
+
+    def send(self, data: memoryview, /) -> int: ...
+
+    def shutdown(self, how: int, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Secured(Socket, Protocol):
+    """One with TLS; OSError of its handshake refuses the client."""
+
+    def do_handshake(self) -> None: ...
+
+
+Secure = Callable[[socket.socket], Secured]
 Wait = int | Request
 """What a conversation waits for: readiness of its socket, or the response to a request."""
 Conversation = Generator[Wait, Response | None, None]
@@ -59,7 +88,8 @@ class Connection:
     """
 
     def __init__(self, client: socket.socket, peer: str, limits: Limits) -> None:
-        self.socket = client
+        self.socket: Socket = client
+        self._client = client
         self.peer = peer
         self.served = 0
         self.pending = 0  # bytes of the response still to send
@@ -71,16 +101,15 @@ class Connection:
 
     def converse(
         self,
-        context: ssl.SSLContext | None,
-        check: Callable[[ssl.SSLSocket], None],
+        secure: Secure | None,
         headers: Callable[[], Sequence[tuple[str, str]]],
     ) -> Conversation:
-        """Handshake and requests until one side ends it; `check` refuses a client (ssl.SSLError).
+        """Handshake, where TLS is spoken, and requests until one side ends it.
 
         Yields what it waits for; ends, or raises OSError, when the connection is over.
         """
-        if context is not None:
-            yield from self._handshake(context, check)
+        if secure is not None:
+            yield from self._handshake(secure)
         close = False
         while not close:
             try:
@@ -93,7 +122,7 @@ class Connection:
                 close = not request.keep_alive
             except RefusedError as refused:
                 request, response, close = None, refused.response, True
-            extra = [("Date", formatdate(usegmt=True)), *headers()]  # RFC 9110, 6.6.1
+            extra = [("Date", time.strftime(_DATE, time.gmtime())), *headers()]
             if request is not None and request.asks_to_keep:
                 extra.append(("Connection", "keep-alive"))
             head = response_head(response, extra, close=close)
@@ -107,23 +136,16 @@ class Connection:
         self.stage, self.since = stage, time.monotonic()
         self.deadline = self.since + seconds
 
-    def _handshake(
-        self, context: ssl.SSLContext, check: Callable[[ssl.SSLSocket], None]
-    ) -> Generator[Wait, Response | None, None]:
+    def _handshake(self, secure: Secure) -> Generator[Wait, Response | None, None]:
         self._enter("handshake", self._limits.handshake)
         # The client speaks first: one that says nothing is not worth 40 kB of OpenSSL's.
         yield READ
-        secured = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
-        self.socket = secured
+        self.socket = secured = secure(self._client)
         while True:
             try:
-                secured.do_handshake()
-                break
-            except ssl.SSLWantReadError:
-                yield READ
-            except ssl.SSLWantWriteError:
-                yield WRITE
-        check(secured)
+                return secured.do_handshake()
+            except NotReadyError as wants:
+                yield wants.events
 
     def _request(self) -> Generator[Wait, Response | None, Request | None]:
         """The next request; None where the client has ended instead."""
@@ -146,10 +168,10 @@ class Connection:
         while True:
             try:
                 return self.socket.recv(MAX_HEAD)
-            except (BlockingIOError, ssl.SSLWantReadError):
+            except BlockingIOError:
                 yield READ
-            except ssl.SSLWantWriteError:
-                yield WRITE
+            except NotReadyError as wants:
+                yield wants.events
 
     def _write(self, parts: Sequence[Part]) -> Generator[Wait, Response | None, None]:
         """Send it all; the deadline moves with each part taken, but not beyond the whole's."""
@@ -162,11 +184,11 @@ class Connection:
             while view:
                 try:
                     sent = self.socket.send(view[:_TURN])
-                except (BlockingIOError, ssl.SSLWantWriteError):
+                except BlockingIOError:
                     yield WRITE
                     continue
-                except ssl.SSLWantReadError:
-                    yield READ
+                except NotReadyError as wants:
+                    yield wants.events
                     continue
                 view = view[sent:]
                 self.pending -= sent

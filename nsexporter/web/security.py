@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-import ssl
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from nsexporter.config.errors import ConfigError
-from nsexporter.web import tls, webconfig
-from nsexporter.web.auth import BasicAuth, RateLimit
+from nsexporter.web.connection import Secure
 from nsexporter.web.http1 import PLAIN, Response
-from nsexporter.web.webconfig import WebConfig
+
+if TYPE_CHECKING:  # loaded where there is a file: OpenSSL takes 5 MB
+    from nsexporter.web.auth import BasicAuth, RateLimit
+    from nsexporter.web.tls import Context
+    from nsexporter.web.webconfig import WebConfig
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +36,7 @@ class Security:
         self.reload_success = True
         self._file = file
         self._headers: tuple[tuple[str, str], ...] = ()
-        self._context: ssl.SSLContext | None = None
-        self._allowed_sans: frozenset[str] = frozenset()
+        self._context: Context | None = None
         self._auth: BasicAuth | None = None
         self._rate: RateLimit | None = None
         self._files: tuple[str, ...] = ()
@@ -43,15 +45,10 @@ class Security:
         if file is not None:
             self._load(file)
 
-    def context(self) -> ssl.SSLContext | None:
-        """What TLS is spoken with on a new connection, None where it is not."""
+    def secure(self) -> Secure | None:
+        """What makes a new connection one with TLS, None where it is not spoken."""
         self._refresh()
-        return self._context
-
-    def check_certificate(self, client: ssl.SSLSocket) -> None:
-        """ssl.SSLError where the client's certificate has none of the names that are let in."""
-        if self._allowed_sans and self._allowed_sans.isdisjoint(tls.names(client)):
-            raise ssl.SSLError("no name of the client's certificate is allowed")
+        return None if self._context is None else self._context.secure
 
     def headers(self) -> Sequence[tuple[str, str]]:
         """Headers of every response."""
@@ -92,6 +89,9 @@ class Security:
             self.reload_success = True
 
     def _load(self, file: str) -> None:
+        from nsexporter.web import webconfig
+        from nsexporter.web.auth import RateLimit
+
         # Each is marked before it is read: what changes meanwhile is read again.
         self._seen = [_mark(file), *self._seen[1:]]
         config = webconfig.load(file)
@@ -100,7 +100,6 @@ class Security:
         self._seen = [self._seen[0], *map(_mark, self._files)]
         context, auth = load_context(file, config), load_auth(file, config)
         self._context = context
-        self._allowed_sans = frozenset(config.tls.client_allowed_sans if config.tls else ())
         self._auth = auth
         self._headers = config.headers
         self._rate = (
@@ -117,10 +116,12 @@ def _mark(name: str) -> object:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def load_context(file: str, config: WebConfig) -> ssl.SSLContext | None:
+def load_context(file: str, config: WebConfig) -> Context | None:
     """The context that the file asks for; ConfigError where its certificates are no good."""
     if config.tls is None:
         return None
+    from nsexporter.web import tls
+
     try:
         return tls.context(config.tls)
     except ValueError as error:
@@ -131,6 +132,8 @@ def load_auth(file: str, config: WebConfig) -> BasicAuth | None:
     """The users of the file; ConfigError where bcrypt is not installed."""
     if not config.users:
         return None
+    from nsexporter.web.auth import BasicAuth
+
     try:
         from bcrypt import checkpw
     except ImportError:

@@ -158,7 +158,7 @@ class Server:
         peer = str(address[0]) if isinstance(address, tuple) else "unix"
         connection = Connection(client, peer, self._limits)
         self._connections[connection] = connection.converse(
-            self._security.context(), self._security.check_certificate, self._security.headers
+            self._security.secure(), self._security.headers
         )
         self._most = max(self._most, len(self._connections))
         self._go_on(connection, None)

@@ -5,9 +5,16 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nsexporter.web.connection import READ, WRITE, NotReadyError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 VERSIONS = {
     "TLS10": ssl.TLSVersion.TLSv1,
@@ -66,10 +73,58 @@ class Tls:
         return tuple(filter(None, (self.cert_file, self.key_file, self.client_ca_file)))
 
 
-def context(tls: Tls) -> ssl.SSLContext:
+class TlsSocket(ssl.SSLSocket):
+    """A client's, that does not block: what a call waits for is a NotReadyError."""
+
+    context: Context
+
+    def do_handshake(self, block: bool = False) -> None:
+        """ssl.SSLError where the client's certificate has none of the names that are let in."""
+        with _not_ready():
+            super().do_handshake(block)
+        allowed = self.context.allowed_sans
+        if allowed and allowed.isdisjoint(_names(self)):
+            raise ssl.SSLError("no name of the client's certificate is allowed")
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """As socket.recv."""
+        with _not_ready():
+            return super().recv(buflen, flags)
+
+    def send(self, data: ReadableBuffer, flags: int = 0) -> int:
+        """As socket.send."""
+        with _not_ready():
+            return super().send(data, flags)
+
+
+class Context(ssl.SSLContext):
+    """What TLS is spoken with, and the names of which a client's certificate has to have one."""
+
+    sslsocket_class = TlsSocket
+    allowed_sans: frozenset[str] = frozenset()
+
+    def secure(self, client: socket.socket) -> TlsSocket:
+        """A socket whose handshake is still to come."""
+        secured = self.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        assert isinstance(secured, TlsSocket)
+        return secured
+
+
+@contextlib.contextmanager
+def _not_ready() -> Iterator[None]:
+    try:
+        yield
+    except ssl.SSLWantReadError:
+        raise NotReadyError(READ) from None
+    except ssl.SSLWantWriteError:
+        raise NotReadyError(WRITE) from None
+
+
+def context(tls: Tls) -> Context:
     """A server's context. ValueError says which settings do not fit, or which file is no good."""
     _fits(tls)
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made = Context(ssl.PROTOCOL_TLS_SERVER)
+    made.allowed_sans = frozenset(tls.client_allowed_sans)
     made.minimum_version, made.maximum_version = (
         VERSIONS[tls.min_version],
         VERSIONS[tls.max_version],
@@ -143,7 +198,7 @@ def _file(text: str | None, file: str | None) -> Iterator[str | None]:
         yield f"/proc/self/fd/{memory.fileno()}"
 
 
-def names(client: ssl.SSLSocket) -> set[str]:
+def _names(client: ssl.SSLSocket) -> set[str]:
     """The subject alternative names of a client's certificate, as Go writes them."""
     found = set()
     certificate = client.getpeercert() or {}

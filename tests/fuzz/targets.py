@@ -67,9 +67,7 @@ def _conversation(data: bytes) -> None:
         with contextlib.suppress(BlockingIOError):
             theirs.send(data)
         theirs.shutdown(socket.SHUT_WR)
-        conversation = Connection(ours, "fuzz", Limits()).converse(
-            None, lambda client: None, lambda: ()
-        )
+        conversation = Connection(ours, "fuzz", Limits()).converse(None, lambda: ())
         response: Response | None = None
         with contextlib.suppress(StopIteration, OSError):
             for _ in range(100_000):

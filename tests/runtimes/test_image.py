@@ -52,7 +52,7 @@ def base_tar(directory: Path) -> Path:
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(wheels),
          "--only-binary=:all:", f"--python-version={version}",
-         "flit_core", "prometheus-client", "psutil", "PyYAML", "bcrypt"],
+         "flit_core", "psutil", "PyYAML", "bcrypt"],
         check=True,
     )  # fmt: skip
     pip = directory / "pip.conf"

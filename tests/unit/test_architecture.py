@@ -26,6 +26,7 @@ IMPORTS = {
     "libc": set(),
     "kernel.files": set(),
     "kernel.parse": set(),
+    "kernel.itself": {"kernel.files"},
     "kernel.mounts": {"kernel.files", "kernel.parse"},
     "kernel.discovery": {"kernel.files", "kernel.inotify"},
     "kernel.interface_files": set(),
@@ -296,7 +297,7 @@ IMPORTS = {
         "gzip",
     },
     "loop": {"collector", "model"},
-    "selfmetrics": {"exposition", "families.labels", "gzip"},
+    "selfmetrics": {"exposition", "families.labels", "gzip", "kernel.itself"},
     "reference": {
         "config",
         "catalogue",
@@ -344,6 +345,7 @@ IMPORTS = {
         "config",
         "exposition",
         "views.overview",
+        "kernel.itself",
         "selfmetrics",
         "web.docs",
         "web.document",
@@ -361,9 +363,16 @@ IMPORTS = {
     "web.connection": {"gzip", "web.http1"},
     "web.routes": {"web.http1"},
     "web.auth": set(),
-    "web.tls": set(),
+    "web.tls": {"web.connection"},
     "web.webconfig": {"config.settings", "web.tls"},
-    "web.security": {"web.auth", "web.http1", "web.tls", "web.webconfig", "config.errors"},
+    "web.security": {
+        "web.auth",
+        "web.connection",
+        "web.http1",
+        "web.tls",
+        "web.webconfig",
+        "config.errors",
+    },
     "web.listeners": {"web.address"},
     "web.verifier": {"web.connection", "web.http1", "web.workers"},
     "web.server": {
@@ -449,7 +458,7 @@ def test_only_kernel_opens_kernel_files() -> None:
 def test_serving_by_default_loads_nothing_that_only_some_need() -> None:
     """Each takes megabytes as long as the exporter runs: they are loaded where they are used."""
     ours = ["nsexporter.commands.explain", "nsexporter.views.overview", "nsexporter.web.pages"]
-    heavy = ["psutil", "sqlite3", "yaml", *ours]
+    heavy = ["psutil", "sqlite3", "yaml", "ssl", "hashlib", "shutil", "email", "http.client", *ours]
     code = f"import sys, nsexporter.cli; print(*sys.modules.keys() & {heavy})"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -17,7 +17,7 @@ def test_names_are_unique_and_carry_their_type_and_unit() -> None:
     names = [row.name for row in ROWS]
     assert len(names) == len(set(names))
     for row in ROWS:
-        assert re.fullmatch(r"nsexporter_[a-z_]+", row.name)
+        assert re.fullmatch(r"(nsexporter|process|python)_[a-z_]+", row.name)
         assert (row.type == "counter") == row.name.endswith("_total"), row.name
         assert (row.type == "info") == row.name.endswith("_info"), row.name
 
