@@ -15,17 +15,14 @@ from nsexporter.model import Cgroup, Container, History, Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
-    """What was parsed of a cgroup, and its texts."""
+class Members:
+    """The text of cgroup.procs, and the PIDs in it."""
 
-    stat_text: bytes | None
-    stat_keys: tuple[bytes, ...]
-    stat: tuple[bytes, ...]
-    procs: bytes | None
+    text: bytes | None
     pids: tuple[int, ...]
 
 
-_NOTHING = Parsed(None, (), (), None, ())
+_NOBODY = Members(None, ())
 
 
 class Cgroups:
@@ -33,19 +30,17 @@ class Cgroups:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._parsed = EachRow(self._parse, attrgetter("key"))
+        self._members = EachRow(self._parse, attrgetter("key"))
         self._made = EachRow(_cgroup, attrgetter("key"))
-        self._stat_keys: dict[tuple[bytes, ...], tuple[bytes, ...]] = {}
-        self._keys: tuple[bytes, ...] = ()
 
-    def parse(self, found: Sequence[Found]) -> list[Parsed]:
-        """memory.stat and cgroup.procs of each."""
-        return self._parsed(found)
+    def members(self, found: Sequence[Found]) -> list[Members]:
+        """Who is in each."""
+        return self._members(found)
 
     def values(
         self,
         found: Sequence[Found],
-        parsed: Sequence[Parsed],
+        members: Sequence[Members],
         identities: Sequence[Identity],
         owners: Sequence[Container | None],
         pods: Sequence[tuple[str, str]],
@@ -53,15 +48,12 @@ class Cgroups:
         histories: Sequence[History | None],
     ) -> Sequence[Cgroup]:
         """A value for each, with what is told of it."""
-        return self._made(found, parsed, identities, owners, pods, invocations, histories)
+        return self._made(found, members, identities, owners, pods, invocations, histories)
 
-    def _parse(self, one: Found, before: Parsed | None) -> Parsed:
-        stat, procs = one.files.get("memory.stat"), one.files.get(PROCS)
-        before = before or _NOTHING
-        same = before.stat_text is stat
-        keys, values = (before.stat_keys, before.stat) if same else self._stat(stat)
-        pids = before.pids if before.procs is procs else self._pids(procs)
-        return Parsed(stat, keys, values, procs, pids)
+    def _parse(self, one: Found, before: Members | None) -> Members:
+        text = one.files.get(PROCS)
+        before = before or _NOBODY
+        return before if before.text is text else Members(text, self._pids(text))
 
     def _pids(self, text: bytes | None) -> tuple[int, ...]:
         try:
@@ -70,26 +62,10 @@ class Cgroups:
             self._reader.errors["cgroups", "malformed"] += 1
             return ()
 
-    def _stat(self, text: bytes | None) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
-        """Keys and values; cgroups that have the same keys share one object of them."""
-        if text is None:
-            return (), ()
-        try:
-            keys, values = parse.flat_columns(text)
-            shared = tuple(keys)
-            if shared != self._keys:  # seldom; a hash of them costs more
-                if len({*keys}) < len(keys):
-                    raise parse.ParseError(f"{text[:80]!r} has a key twice")
-                self._keys = self._stat_keys.setdefault(shared, shared)
-        except parse.ParseError:
-            self._reader.errors["memory", "malformed"] += 1
-            return (), ()
-        return self._keys, tuple(values)
-
 
 def _cgroup(
     found: Found,
-    parsed: Parsed,
+    members: Members,
     identity: Identity,
     owner: Container | None,
     pod: tuple[str, str],
@@ -106,9 +82,7 @@ def _cgroup(
         pod_namespace=pod[1],
         invocation=invocation,
         files=found.files,
-        stat_keys=parsed.stat_keys,
-        stat=parsed.stat,
-        pids=parsed.pids,
+        pids=members.pids,
         history=history,
     )
     return before if before == made else made

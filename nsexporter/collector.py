@@ -131,8 +131,8 @@ class Collector:
             pressure = self._run("pressure", self._procfs.memory_pressure, {})
 
         paths = [one.path for one in found]
-        parsed = self._cgroups.parse(found)
-        pids = [one.pids for one in parsed]
+        members = self._cgroups.members(found)
+        pids = [one.pids for one in members]
         gone = mapping.with_above(self.oom.unknown(), paths)
         populated = [*map(bool, pids), *gone.values()]
         identities = self.containers.identities([*paths, *gone], populated)
@@ -153,7 +153,7 @@ class Collector:
         invocations = self.containers.invocations(identities)
         pods = self.containers.pods(identities, owners)
         cgroups = tuple(
-            self._cgroups.values(found, parsed, identities, owners, pods, invocations, histories)
+            self._cgroups.values(found, members, identities, owners, pods, invocations, histories)
         )
         return Snapshot(
             timestamp=time.time(),

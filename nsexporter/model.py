@@ -89,8 +89,7 @@ class Cgroup:
     """One cgroup of the hierarchy that carries the memory controller.
 
     `files` maps a file's name to its text as read, without the last newline; a file that the
-    kernel does not have, or that may not be read, has no key. `stat` has memory.stat's values
-    in the order of `stat_keys`, which cgroups of one kernel share.
+    kernel does not have, or that may not be read, has no key.
     """
 
     path: str
@@ -101,8 +100,6 @@ class Cgroup:
     pod_namespace: str = ""
     invocation: str = ""  # of its unit: 32 hexadecimal digits
     files: Mapping[str, bytes]
-    stat_keys: tuple[bytes, ...] = ()
-    stat: tuple[bytes, ...] = ()
     pids: tuple[int, ...] = ()  # 0: a process of another PID namespace (v2)
     history: History | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, compress
@@ -11,9 +11,16 @@ from operator import ne
 from typing import Any, TypeVar
 
 from nsexporter.changed import changed
+from nsexporter.kernel.parse import ParseError, flat_columns
 from nsexporter.model import Cgroup
 
 T = TypeVar("T")
+
+
+Cells = tuple[list[Any], Sequence[int]]
+"""What was parsed of some rows, and which of them have a text that is malformed."""
+
+_Flat = tuple[list[bytes], list[bytes]]  # keys and values
 
 
 class Rows:
@@ -22,36 +29,72 @@ class Rows:
     def __init__(self, before: Sequence[Cgroup], cgroups: Sequence[Cgroup]) -> None:
         self.indexes = changed(before, cgroups)
         self.cgroups = [cgroups[index] for index in self.indexes]
+        self._parsed: dict[tuple[str, object], Cells] = {}
 
-    def file(self, name: str) -> list[bytes | None]:
-        """The text of a file."""
-        return [files.get(name) for files in self._files]
+    def parsed(self, name: str, parser: Callable[[bytes], object]) -> Cells:
+        """A file; of texts that are equal one is parsed. None is absent or malformed."""
+        known = self._parsed.get((name, parser))
+        if known is None:
+            texts = [files.get(name) for files in self._files]
+            values: dict[bytes | None, object] = {}
+            malformed = set[bytes]()
+            for text in {*texts}:
+                try:
+                    values[text] = None if text is None else parser(text)
+                except ParseError:
+                    assert text is not None
+                    values[text] = None
+                    malformed.add(text)
+            wrong: Sequence[int] = ()
+            if malformed:
+                wrong = [*compress(self.indexes, map(malformed.__contains__, texts))]
+            known = self._parsed[name, parser] = [*map(values.__getitem__, texts)], wrong
+        return known
 
-    def stat(self, key: bytes) -> list[bytes | None]:
+    def stat(self, key: bytes) -> Cells:
         """One key of memory.stat."""
-        cells = self._stats.get(key)
-        return [None] * len(self.cgroups) if cells is None else [*cells]
+        columns, wrong = self._stats
+        cells = columns.get(key)
+        return [None] * len(self.cgroups) if cells is None else [*cells], wrong
 
     @cached_property
     def _files(self) -> Sequence[Mapping[str, bytes]]:
         return [cgroup.files for cgroup in self.cgroups]
 
     @cached_property
-    def _stats(self) -> Mapping[bytes, tuple[bytes | None, ...]]:
+    def _stats(self) -> tuple[Mapping[bytes, tuple[bytes | None, ...]], Sequence[int]]:
         """memory.stat turned: key to its values. Nearly all cgroups have the same keys."""
-        if not self.cgroups:
-            return {}
-        layouts = Counter([cgroup.stat_keys for cgroup in self.cgroups])
-        ((common, _),) = layouts.most_common(1)
-        keys = tuple(dict.fromkeys(chain(common, *layouts)))
-        lacking = (None,) * (len(keys) - len(common))
-        rows = [
-            cgroup.stat + lacking
-            if cgroup.stat_keys == common
-            else map(dict(zip(cgroup.stat_keys, cgroup.stat, strict=True)).get, keys)
-            for cgroup in self.cgroups
+        cells, wrong = self.parsed("memory.stat", _FlatParser())
+        if not cells:
+            return {}, wrong
+        read: list[_Flat] = [flat or ([], []) for flat in cells]
+        layouts = {id(keys): keys for keys, _ in read}
+        ((most, _),) = Counter([id(keys) for keys, _ in read]).most_common(1)
+        common = layouts[most]
+        every = [*dict.fromkeys(chain(common, *layouts.values()))]
+        lacking = [None] * (len(every) - len(common))
+        rows: list[Iterable[bytes | None]] = [
+            [*values, *lacking]
+            if keys is common
+            else map(dict(zip(keys, values, strict=True)).get, every)
+            for keys, values in read
         ]
-        return dict(zip(keys, zip(*rows, strict=True), strict=True))
+        return dict(zip(every, zip(*rows, strict=True), strict=True)), wrong
+
+
+class _FlatParser:
+    """Keys and values of one text after the other; those that have the same keys share them."""
+
+    def __init__(self) -> None:
+        self._keys: list[bytes] = []
+
+    def __call__(self, text: bytes) -> _Flat:
+        keys, values = flat_columns(text)
+        if keys != self._keys:
+            if len({*keys}) < len(keys):
+                raise ParseError(f"{text[:80]!r} has a key twice")
+            self._keys = keys
+        return self._keys, values
 
 
 @dataclass(frozen=True, slots=True)

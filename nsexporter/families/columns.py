@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from nsexporter.changed import changed
 from nsexporter.families import labels
-from nsexporter.families.cells import Patch, Rows, patch
+from nsexporter.families.cells import Cells, Patch, Rows, patch
 from nsexporter.kernel import parse
 from nsexporter.model import Cgroup, Container, OomLedger, Snapshot
 
@@ -236,28 +236,28 @@ class Columns:
 
     def stat(self, key: bytes) -> Sequence[bytes | None]:
         """One key of memory.stat."""
-        return self._column(("memory.stat", key), lambda rows: rows.stat(key))
+        self._count("memory.stat", "stat", lambda rows: rows.stat(key))
+        return self._column(("memory.stat", key), lambda rows: rows.stat(key)[0])
 
     def _parsed(self, name: str, parser: Callable[[bytes], T]) -> Sequence[T | None]:
-        """A file of every cgroup; of texts that are equal one is parsed."""
-        texts = self._column(name, lambda rows: rows.file(name))
-        column = self.by_row((name, parser), partial(_parsed, parser), texts)
-        wrong = self.by_row((name, parser, "malformed"), _malformed, texts, column)
-        if count := self.made((name, parser, "count"), sum, wrong):
-            self.malformed[name] = count
-        return column
+        """A file of every cgroup."""
+        self._count(name, parser, lambda rows: rows.parsed(name, parser))
+        return self._column((name, parser), lambda rows: rows.parsed(name, parser)[0])
 
-
-def _parsed(parser: Callable[[bytes], T], texts: Sequence[bytes | None]) -> list[T | None]:
-    values = {text: _value(parser, text) for text in {*texts}}
-    return [values[text] for text in texts]
-
-
-def _value(parser: Callable[[bytes], T], text: bytes | None) -> T | None:
-    try:
-        return None if text is None else parser(text)
-    except parse.ParseError:
-        return None
+    def _count(self, name: str, parser: Hashable, cells: Callable[[Rows], Cells]) -> None:
+        """Note of how many cgroups a file is malformed."""
+        key = name, parser, "malformed"
+        before, malformed = self._memo.get(key, ((), frozenset[int]()))
+        if before is not self.cgroups:
+            rows = self._changed_since(before)
+            _, wrong = cells(rows)
+            if len(rows.indexes) == len(self.cgroups):
+                malformed = frozenset(wrong)
+            elif malformed or wrong:
+                malformed = malformed.difference(rows.indexes).union(wrong)
+            self._memo[key] = self.cgroups, malformed
+        if malformed:
+            self.malformed[name] = len(malformed)
 
 
 _WHOSE = attrgetter("path", "container", "pod_name", "pod_namespace", "identity", "invocation")
@@ -273,10 +273,6 @@ def _of_key(key: bytes, column: Sequence[Mapping[bytes, bytes] | None]) -> list[
 
 def _seconds(column: Sequence[bytes | None]) -> list[bytes | None]:
     return [None if total is None else seconds(total) for total in column]
-
-
-def _malformed(texts: Sequence[bytes | None], column: Sequence[object]) -> list[bool]:
-    return [value is None and text is not None for text, value in zip(texts, column, strict=True)]
 
 
 def seconds(microseconds: bytes) -> bytes:

@@ -71,13 +71,12 @@ def _again(found: Sequence[Found]) -> list[Found]:
 @given(passes())
 def test_cgroups_are_what_a_first_pass_makes_of_them(made: list[list[Found]]) -> None:
     def values(cgroups: Cgroups, found: list[Found]) -> list[Cgroup]:
-        parsed = cgroups.parse(found)
+        members = cgroups.members(found)
         identities = [Identity(kind="other") for _ in found]
         nothing = [None] * len(found)
         pods = [("", "") for _ in found]
-        return [
-            *cgroups.values(found, parsed, identities, nothing, pods, [""] * len(found), nothing)
-        ]
+        invocations = [""] * len(found)
+        return [*cgroups.values(found, members, identities, nothing, pods, invocations, nothing)]
 
     kept = Cgroups(Reader())
     before: dict[int, Cgroup] = {}

@@ -27,6 +27,17 @@ from tests.snapshots import NOTHING
 PATHS = ("/", "/a", "/a/b", "/a/b/c", "/a/d", "/e", "/e/f")
 TEXTS = st.sampled_from([b"0", b"7", b"4096", b"max", b"9223372036854771712", b"none", None])
 EVENTS = st.sampled_from([b"low 0\nmax 1\noom_kill 0", b"low 2\nmax 1\noom_kill 3", b"max", None])
+STATS = st.sampled_from(
+    [
+        b"anon 1\ninactive_file 2\nfile 3\n",
+        b"anon 1\ninactive_file 5\nfile 3\n",
+        b"file 4096\ntotal_inactive_file 7\n",
+        b"file 1\nfile 2\n",
+        b"file\n",
+        b"",
+        None,
+    ]
+)
 FILES: Mapping[str, st.SearchStrategy[bytes | None]] = {
     **dict.fromkeys(
         [
@@ -39,17 +50,10 @@ FILES: Mapping[str, st.SearchStrategy[bytes | None]] = {
     ),
     **dict.fromkeys(("memory.events.local", "memory.events", "memory.oom_control"), EVENTS),
     "memory.pressure": st.sampled_from([b"some total=1500000\nfull total=12", b"some", None]),
+    "memory.stat": STATS,
     "memory.numa_stat": st.sampled_from([b"total=3 N0=3\nanon N0=4096", b"anon N0", None]),
     "hugetlb.2MB.max": st.sampled_from([b"max", b"2097152", None]),
 }
-STATS = st.sampled_from(
-    [
-        ((b"anon", b"inactive_file", b"file"), (b"1", b"2", b"3")),
-        ((b"anon", b"inactive_file", b"file"), (b"1", b"5", b"3")),
-        ((b"file", b"total_inactive_file"), (b"4096", b"7")),
-        ((), ()),
-    ]
-)
 HISTORIES = st.sampled_from(
     [None, History(reservation_exceeded=1.5, hits_since_kill=2, peak=None, pressure=(1, 2, 3))]
 )
@@ -60,15 +64,12 @@ NAMES = st.sampled_from(["", "web", 'we"b'])
 def cgroups(draw: st.DrawFn, path: str, before: Cgroup | None) -> Cgroup:
     """A cgroup in which something, or nothing, is not what it was."""
     one = before or Cgroup(path=path, parent=-1, identity=Identity(kind="other"), files={})
-    what = draw(st.sampled_from(["files", "stat", "history", "container", "pids"]))
-    if what == "files":
-        name = draw(st.sampled_from(sorted(FILES)))
+    what = draw(st.sampled_from(["files", "memory.stat", "history", "container", "pids"]))
+    if what in ("files", "memory.stat"):
+        name = what if what in FILES else draw(st.sampled_from(sorted(FILES)))
         files = {**one.files, name: draw(FILES[name])}
         kept = {name: text for name, text in files.items() if text is not None}
         return replace(one, files=kept)
-    if what == "stat":
-        keys, values = draw(STATS)
-        return replace(one, stat_keys=keys, stat=values)
     if what == "history":
         return replace(one, history=draw(HISTORIES))
     if what == "pids":

@@ -54,6 +54,9 @@ def snapshot(cgroups: int) -> Snapshot:
                 ),
                 files={
                     "memory.current": b"%d" % usage,
+                    "memory.stat": b"".join(
+                        b"%b %d\n" % (key, usage + column) for column, key in enumerate(KEYS)
+                    ),
                     "memory.max": b"max",
                     "memory.high": b"max",
                     "memory.low": b"0",
@@ -72,8 +75,6 @@ def snapshot(cgroups: int) -> Snapshot:
                     "pids.max": b"max",
                     "pids.events": b"max 0",
                 },
-                stat_keys=KEYS,
-                stat=tuple(b"%d" % (usage + column) for column in range(len(KEYS))),
                 pids=(number + 1,),
             )
         )

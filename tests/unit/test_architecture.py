@@ -215,7 +215,7 @@ IMPORTS = {
         "kernel.tracefs",
     },
     "changed": set(),
-    "families.cells": {"changed", "model"},
+    "families.cells": {"changed", "kernel.parse", "model"},
     "families.columns": {"changed", "families.cells", "families.labels", "model", "kernel.parse"},
     "families.labels": {"model"},
     "families.derived": {"families.columns", "model"},

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-
 from nsexporter.cgroups import Cgroups
 from nsexporter.kernel.cgroup import Found
 from nsexporter.kernel.files import Reader
 
 
-@pytest.mark.parametrize("text", [b"cache 1\nrss 2\ncache 3\n", b"cache\n", b"cache x\n"])
-def test_a_malformed_memory_stat_costs_itself_only(text: bytes) -> None:
+def test_a_malformed_list_of_processes_costs_itself_only() -> None:
     reader = Reader()
     cgroups = Cgroups(reader)
     found = [
-        Found(path, -1, {"memory.stat": one, "cgroup.procs": b"7\n"}, key, -1)
-        for key, (path, one) in enumerate({"/a": b"cache 1\nrss 2\n", "/b": text}.items())
+        Found(path, -1, {"cgroup.procs": text}, key, -1)
+        for key, (path, text) in enumerate({"/a": b"7\n8\n", "/b": b"x\n", "/c": b"9\n"}.items())
     ]
-    assert [(one.stat, one.pids) for one in cgroups.parse(found)] == [
-        ((b"1", b"2"), (7,)),
-        ((), (7,)),
-    ]
-    assert reader.errors == {("memory", "malformed"): 1}
+    assert [one.pids for one in cgroups.members(found)] == [(7, 8), (), (9,)]
+    assert reader.errors == {("cgroups", "malformed"): 1}

@@ -34,10 +34,10 @@ def columns(
             )
             if (name := path.rpartition("/")[2]) in containers.split()
             else None,
-            files={f"memory.{key}": str(text).encode() for key, text in files.items()},
-            stat_keys=(b"inactive_file", b"active_file", b"total_inactive_file",
-                       b"total_active_file"),
-            stat=(b"1048576", b"1048576", b"1048576", b"1048576"),
+            files={
+                "memory.stat": b"inactive_file 1048576\nactive_file 1048576\n"
+                b"total_inactive_file 1048576\ntotal_active_file 1048576\n",
+            } | {f"memory.{key}": str(text).encode() for key, text in files.items()},
             pids=(1000 + paths.index(path),),
         )
         for path, files in tree.items()
