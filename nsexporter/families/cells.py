@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from nsexporter.changed import changed
 from nsexporter.kernel.parse import ParseError, flat_columns
+from nsexporter.kernel.texts import Table
 from nsexporter.model import Cgroup
 
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Rows:
         """A file; of texts that are equal one is parsed. None is absent or malformed."""
         known = self._parsed.get((name, parser))
         if known is None:
-            texts = [files.get(name) for files in self._files]
+            texts = self._texts.column(name)
             values: dict[bytes | None, object] = {}
             malformed = set[bytes]()
             for text in {*texts}:
@@ -58,8 +59,8 @@ class Rows:
         return [None] * len(self.cgroups) if cells is None else [*cells], wrong
 
     @cached_property
-    def _files(self) -> Sequence[Mapping[str, bytes]]:
-        return [cgroup.files for cgroup in self.cgroups]
+    def _texts(self) -> Table:
+        return Table([cgroup.files for cgroup in self.cgroups])
 
     @cached_property
     def _stats(self) -> tuple[Mapping[bytes, tuple[bytes | None, ...]], Sequence[int]]:

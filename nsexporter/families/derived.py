@@ -174,12 +174,12 @@ def _least(columns: Columns, key: Hashable, own: Floats) -> Sequence[Bound | Non
 def _least_upwards(parents: Sequence[int], own: Floats) -> list[Bound | None]:
     """The least value from each cgroup to the root, over those too that are not shown.
 
-    Of equal ones the nearest.
+    Of equal ones the nearest; of what is not bound at all, the root's, one object for all.
     """
     result: list[Bound | None] = []
     for index, (value, parent) in enumerate(zip(own, parents, strict=True)):
         above = result[parent] if parent >= 0 else None
-        if value is None or (above is not None and above[0] < value):
+        if value is None or (above is not None and (above[0] < value or value == math.inf)):
             result.append(above)
         else:
             result.append((value, index))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nsexporter.kernel.discovery import Node
 from nsexporter.kernel.interface_files import HOT, KILLS, LIMITED, PROCS, WRITTEN
 from nsexporter.kernel.parse import ParseError, limit
+from nsexporter.kernel.texts import Places, Texts, places
 
 Kept = dict[str, int]
 """File name to a descriptor, of the files of one cgroup that are kept open."""
@@ -24,7 +26,7 @@ class Found:
 
     path: str
     parent: int
-    files: dict[str, bytes]
+    files: Mapping[str, bytes]
     key: int
     directory: int
 
@@ -38,6 +40,7 @@ class Plan:
     cold: tuple[str, ...]  # in turn
     told: tuple[str, ...]  # when something tells that they have changed, and in turn, but seldom
     late: frozenset[str]  # of all those that the cgroup may get later
+    places: Places
 
     @classmethod
     def of(cls, names: Iterable[str], watched: frozenset[str], *, told: bool, exact: bool) -> Plan:
@@ -57,6 +60,7 @@ class Plan:
             cold=tuple(name for name in names if name in cold),
             told=tuple(name for name in names if name in telling),
             late=frozenset(names) - watched | {PROCS},
+            places=places(names),
         )
 
 
@@ -73,20 +77,25 @@ class Cgroup:
     kept: Kept = field(default_factory=dict)
     read: bool = False
     index: int = -1  # among those that are shown
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: Texts = field(init=False)
     found: Found | None = None
+
+    def __post_init__(self) -> None:
+        self.files = Texts(self.plan.places)
 
     @property
     def members(self) -> list[bytes]:
         """The PIDs in it."""
-        return self.files.get(PROCS, b"").split()
+        return (self.files.get(PROCS) or b"").split()
 
     def see_what_can_change(self) -> None:
         """Leave out of the warm files those that it has not, and what no limit lets count."""
-        self.warm = tuple(
-            name
-            for name in self.plan.warm
-            if (name in self.files or name in self.plan.late) and not self._is_unlimited(name)
+        self.warm = _one(
+            tuple(
+                name
+                for name in self.plan.warm
+                if (name in self.files or name in self.plan.late) and not self._is_unlimited(name)
+            )
         )
 
     def _is_unlimited(self, name: str) -> bool:
@@ -102,6 +111,12 @@ class Cgroup:
             # Only pids.events tells of the limits above, too.
             binding = binding.above if limiting == "pids.max" else None
         return limiting in self.files
+
+
+@functools.cache
+def _one(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Of equal ones the same object."""
+    return names
 
 
 def _is_none(text: bytes) -> bool:

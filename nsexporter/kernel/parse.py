@@ -218,5 +218,7 @@ def text_of(name: bytes | str) -> str:
     ('caf\\\\xe9', 'system-getty.slice')
     """
     if isinstance(name, str):
+        if name.isascii():
+            return name
         name = name.encode("utf-8", "surrogateescape")
     return name.decode("utf-8", "backslashreplace")

@@ -15,6 +15,7 @@ import pytest
 from nsexporter import config
 from nsexporter.catalogue import CGROUP_METRICS
 from nsexporter.collector import Collector
+from nsexporter.kernel.interface_files import REFRESH
 from tests.live import kills, lab
 from tests.live.lab import path_of
 from tests.samples import Samples, of, scrape
@@ -64,16 +65,21 @@ def test_every_value_equals_the_file(top: Path, collector: Collector) -> None:
     def files() -> dict[tuple[str, str | None], float | None]:
         return {row: lab.kernel_value(quiet, text) for row, (_, text) in rows.items()}
 
+    def told(samples: Samples) -> dict[tuple[str, str | None], float | None]:
+        return {
+            (name, value): of(
+                samples, name, cgroup=path_of(quiet), **({label: value} if label and value else {})
+            )
+            for (name, value), (label, _) in rows.items()
+        }
+
     with lab.process(quiet):
-        for _ in range(50):  # until nothing was charged between two looks at the files
+        # Until nothing was charged between two looks at the files, nor given back since.
+        for _ in range(4 * REFRESH):
             before = files()
-            samples = scrape(collector)
-            if before == files():
+            shown = told(scrape(collector))
+            if before == files() == shown:
                 break
-    shown = {}
-    for (name, value), (label, _) in rows.items():
-        own = {label: value} if label and value else {}
-        shown[name, value] = of(samples, name, cgroup=path_of(quiet), **own)
     assert shown == before
     assert sum(value is not None for value in shown.values()) > 25
 

@@ -25,6 +25,7 @@ from nsexporter.kernel.interface_files import (
     WRITTEN,
 )
 from nsexporter.kernel.kept import preads
+from nsexporter.kernel.texts import Texts
 from tests.conftest import Need
 from tests.live import kills, lab
 from tests.live.lab import path_of
@@ -175,6 +176,7 @@ def test_what_was_missed_is_read_in_turn(top: Path, tree: CgroupTree) -> None:
     (cgroup := top / "quiet").mkdir()
     settle(tree)
     files = of(tree.read(0), cgroup).files
+    assert isinstance(files, Texts)
     files.update(dict.fromkeys(files.keys() - HOT, b"?"))
     for number in range(REFRESH * ROUNDS):
         files = of(tree.read(0), cgroup).files

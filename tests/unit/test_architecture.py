@@ -30,7 +30,13 @@ IMPORTS = {
     "kernel.mounts": {"kernel.files", "kernel.parse"},
     "kernel.discovery": {"kernel.files", "kernel.inotify"},
     "kernel.interface_files": set(),
-    "kernel.cgroup": {"kernel.discovery", "kernel.interface_files", "kernel.parse"},
+    "kernel.texts": set(),
+    "kernel.cgroup": {
+        "kernel.discovery",
+        "kernel.interface_files",
+        "kernel.parse",
+        "kernel.texts",
+    },
     "kernel.cgroup_files": {
         "kernel.cgroup",
         "kernel.discovery",
@@ -215,7 +221,7 @@ IMPORTS = {
         "kernel.tracefs",
     },
     "changed": set(),
-    "families.cells": {"changed", "kernel.parse", "model"},
+    "families.cells": {"changed", "kernel.parse", "kernel.texts", "model"},
     "families.columns": {"changed", "families.cells", "families.labels", "model", "kernel.parse"},
     "families.labels": {"model"},
     "families.derived": {"families.columns", "model"},
