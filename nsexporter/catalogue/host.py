@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nsexporter.catalogue.rows import Metric, containers, host, whose
+from nsexporter.catalogue.rows import Metric, containers, host
 from nsexporter.families import samples
 from nsexporter.families.labels import CGROUP_LABELS
 
@@ -11,10 +11,10 @@ HOST_METRICS: tuple[Metric, ...] = (
         "cgroup_info",
         "What a cgroup is, and of its systemd unit the name and this run's id; 1.",
         (*CGROUP_LABELS, "kind", "hierarchy", "unit", "invocation_id"),
-        samples.cgroup_info,
+        None,
         "the cgroup's path, /run/systemd/units",
         group="cgroups",
-        of=whose,
+        table=samples.cgroup_info,
     ),
     host(
         "cgroup_limited_by_info",

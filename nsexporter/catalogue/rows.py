@@ -24,11 +24,6 @@ def containers(columns: Columns) -> tuple[object, ...]:
     return (columns.containers,)
 
 
-def whose(columns: Columns) -> tuple[object, ...]:
-    """Which cgroups there are, and whose."""
-    return (columns.whose,)
-
-
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where a value comes from, in words, and how its column is made."""

@@ -207,6 +207,10 @@ class Columns:
 
         return self.made("labels", texts, self.whose)
 
+    def ones(self, key: Hashable, rows: Sequence[object]) -> Sequence[bytes]:
+        """The values of an info."""
+        return self.made((key, "ones"), lambda rows: [b"1"] * len(rows), rows)
+
     def number(self, name: str) -> Sequence[bytes | None]:
         """A file of one number."""
         return self._parsed(name, parse.number)

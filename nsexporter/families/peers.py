@@ -4,40 +4,49 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nsexporter.families import labels, sharing
 from nsexporter.families.columns import Columns
 from nsexporter.families.derived import Column
-from nsexporter.families.labels import Pairs
 from nsexporter.families.samples import Samples, Table
-from nsexporter.families.sharing import Members, Place
+from nsexporter.families.sharing import Members
 from nsexporter.model import Container, Namespace
 
+Places = tuple[list[Container], list[str], list[tuple[int, ...]]]
+"""Each container with each type, and the inodes of that type that its processes are in."""
+
 Texts = tuple[list[bytes], list[bytes]]
-"""Label texts in two parts: the container's, one object for all its lines, and the rest."""
+"""Label texts in two parts: what is told, and the container's, one object for all its lines."""
 
 
 def container_namespace_info(columns: Columns) -> Table:
     """Every namespace that a container has a process in."""
 
-    def texts(places: Sequence[Place]) -> Texts:
-        return _texts(
-            (container, (("ns_type", ns_type), ("ns_inode", str(inode))))
-            for container, ns_type, inodes in places
-            for inode in inodes
-        )
+    def texts(places: Places, known: Mapping[str, bytes]) -> Texts:
+        render = functools.cache(labels.render)
+        rest, own = [], []
+        for container, ns_type, inodes in zip(*places, strict=True):
+            for inode in inodes:
+                rest.append(render((("ns_type", ns_type), ("ns_inode", str(inode)))) + b",")
+                own.append(known[container.container_id])
+        return rest, own
 
-    own, rest = columns.made("container_namespace_info", texts, _places(columns))
-    return own, rest, sharing.ones(columns, "container_namespace_info", rest)
+    rest, own = columns.made(
+        "container_namespace_info", texts, _places(columns), _container_texts(columns)
+    )
+    return rest, own, columns.ones("container_namespace_info", rest)
 
 
 def container_namespace_peers(columns: Columns) -> Table:
     """Other containers in a container's namespaces, each once."""
 
-    def peers(places: Sequence[Place], members: Members) -> Column:
+    def peers(places: Places, members: Members) -> Column:
         digits = _digits()
-        return [digits(len(_inside(members, ns_type, inodes)) - 1) for _, ns_type, inodes in places]
+        _, types, inodes = places
+        return [
+            digits(len(_inside(members, *place)) - 1) for place in zip(types, inodes, strict=True)
+        ]
 
     column = columns.made("peers", peers, _places(columns), _members(columns))
     return *_by_type(columns), column
@@ -47,13 +56,13 @@ def container_namespace_peers_outside_pod(columns: Columns) -> Table:
     """Peers that are not of the container's own pod, in namespaces other than the host's."""
 
     def strangers(
-        places: Sequence[Place], members: Members, host: Mapping[str, int], pods: Mapping[str, str]
+        places: Places, members: Members, host: Mapping[str, int], pods: Mapping[str, str]
     ) -> Column:
         # Counted by pod once for each namespace: for each container it would be quadratic.
         pods_in = functools.cache(lambda inside: Counter(pods[one] for one in inside))
         digits = _digits()
         column: list[bytes | None] = []
-        for container, ns_type, inodes in places:
+        for container, ns_type, inodes in zip(*places, strict=True):
             if ns_type not in host:
                 column.append(None)
                 continue
@@ -73,10 +82,11 @@ def container_namespace_peers_outside_pod(columns: Columns) -> Table:
 def container_host_namespace(columns: Columns) -> Table:
     """Whether a container is in the host's namespace, where that one is known."""
 
-    def inside(places: Sequence[Place], host: Mapping[str, int]) -> Column:
+    def inside(places: Places, host: Mapping[str, int]) -> Column:
+        _, types, inodes = places
         return [
-            (b"1" if host[ns_type] in inodes else b"0") if ns_type in host else None
-            for _, ns_type, inodes in places
+            (b"1" if host[ns_type] in some else b"0") if ns_type in host else None
+            for ns_type, some in zip(types, inodes, strict=True)
         ]
 
     column = columns.made("host_namespace", inside, _places(columns), sharing.host(columns))
@@ -86,7 +96,7 @@ def container_host_namespace(columns: Columns) -> Table:
 def container_root_is_host_root(columns: Columns) -> Samples:
     """Whether uid 0 of a container's user namespace is uid 0 of the host."""
     host, maps = columns.snapshot.host_namespaces.get("user"), _uid_maps(columns)
-    for container, ns_type, inodes in _places(columns):
+    for container, ns_type, inodes in zip(*_places(columns), strict=True):
         if ns_type == "user":
             known = [maps[inode] for inode in inodes if maps[inode]]
             root = host in inodes or any(line[:2] == (0, 0) for one in known for line in one)
@@ -103,9 +113,15 @@ def _members(columns: Columns) -> Members:
     return columns.made("members", sharing.members, columns.snapshot.namespaces)
 
 
-def _places(columns: Columns) -> Sequence[Place]:
-    def places(containers: Sequence[Container], members: Members) -> Sequence[Place]:
-        return list(sharing.by_container(containers, members))
+def _places(columns: Columns) -> Places:
+    def places(containers: Sequence[Container], members: Members) -> Places:
+        found: Places = [], [], []
+        whose, types, inodes = found
+        for container, ns_type, inside in sharing.by_container(containers, members):
+            whose.append(container)
+            types.append(ns_type)
+            inodes.append(inside)
+        return found
 
     return columns.made("places", places, columns.containers, _members(columns))
 
@@ -130,23 +146,28 @@ def _digits() -> Callable[[int], bytes]:
 
 
 def _by_type(columns: Columns) -> Texts:
-    def texts(places: Sequence[Place]) -> Texts:
-        return _texts((container, (("ns_type", ns_type),)) for container, ns_type, _ in places)
+    def texts(places: Places, known: Mapping[str, bytes]) -> Texts:
+        containers, types, _ = places
+        render = functools.cache(lambda ns_type: labels.render((("ns_type", ns_type),)) + b",")
+        return [*map(render, types)], [known[one.container_id] for one in containers]
 
-    return columns.made("by_type", texts, _places(columns))
+    return columns.made("by_type", texts, _places(columns), _container_texts(columns))
 
 
-def _texts(labelled: Iterable[tuple[Container, Pairs]]) -> Texts:
-    """The label texts of containers with labels of their own, each part rendered once."""
-    heads: dict[str, bytes] = {}
-    tail = functools.cache(labels.text)
-    own: list[bytes] = []
-    rest: list[bytes] = []
-    for container, pairs in labelled:
-        head = heads.get(container.container_id)
-        if head is None:
-            head = labels.render(labels.of_container(container)) + b","
-            heads[container.container_id] = head
-        own.append(head)
-        rest.append(tail(pairs))
-    return own, rest
+def _container_texts(columns: Columns) -> Mapping[str, bytes]:
+    """By container id the label text of its own cgroup, which may be one that is not shown."""
+
+    def texts(
+        containers: Sequence[Container], _: object, shown: Sequence[bytes]
+    ) -> Mapping[str, bytes]:
+        own = {
+            cgroup.container.container_id: text
+            for cgroup, text in zip(columns.cgroups, shown, strict=True)
+            if cgroup.container is not None
+        }
+        return {
+            one.container_id: own.get(one.container_id) or labels.text(labels.of_container(one))
+            for one in containers
+        }
+
+    return columns.made("container texts", texts, columns.containers, columns.whose, columns.labels)

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nsexporter.families import derived, labels
 from nsexporter.families.columns import Columns, seconds
 from nsexporter.families.labels import Pairs
+from nsexporter.model import Cgroup
 
 Samples = Iterable[tuple[Pairs, float | bytes]]
 """Label names and values, and a number (or the kernel's digits)."""
 
 Table = tuple[Sequence[bytes | None], ...]
-"""Label texts (`labels.text`), in one or more parts, and a value for each; None is absent."""
+"""Label texts in one or more parts, of which the last (`labels.text`) ends the labels and those
+before (`labels.render`) end with a comma, and a value for each; None is absent."""
 
 
-def cgroup_info(columns: Columns) -> Samples:
+def cgroup_info(columns: Columns) -> Table:
     """kind, hierarchy and unit of every cgroup; a container's other cgroups name it here."""
-    for cgroup in columns.cgroups:
-        pairs = labels.of_cgroup(cgroup)
-        if cgroup.container is None and cgroup.identity.container_id:
-            pairs = (
-                *pairs,
-                ("container_id", columns.snapshot.label_ids[cgroup.identity.container_id]),
+    snapshot = columns.snapshot
+    render = functools.cache(labels.render)
+
+    def texts(_: object) -> list[bytes]:
+        return [
+            render(
+                (
+                    ("container_id", _container_id(cgroup, snapshot.label_ids)),
+                    ("kind", cgroup.identity.kind),
+                    ("hierarchy", snapshot.hierarchy),
+                    ("unit", cgroup.identity.user_unit or cgroup.identity.unit or ""),
+                    ("invocation_id", cgroup.invocation),
+                )
             )
-        yield (
-            (
-                *pairs,
-                ("kind", cgroup.identity.kind),
-                ("hierarchy", columns.snapshot.hierarchy),
-                ("unit", cgroup.identity.user_unit or cgroup.identity.unit or ""),
-                ("invocation_id", cgroup.invocation),
-            ),
-            1,
-        )
+            + b","
+            for cgroup in columns.cgroups
+        ]
+
+    rest = columns.made("cgroup_info", texts, columns.whose)
+    return rest, columns.labels, columns.ones("cgroup_info", rest)
+
+
+def _container_id(cgroup: Cgroup, label_ids: Mapping[str, str]) -> str:
+    """Of which container this is another cgroup than its own, whose labels name it."""
+    container_id = cgroup.identity.container_id
+    return label_ids[container_id] if container_id and cgroup.container is None else ""
 
 
 def limited_by_info(columns: Columns) -> Samples:

@@ -119,7 +119,7 @@ def namespace_info(columns: Columns) -> Table:
         return columns.each("namespace_info", every, text, *inputs)
 
     made = columns.made("namespace_info texts", texts, columns.snapshot.namespaces, own, of)
-    return made, ones(columns, "namespace_info", made)
+    return made, columns.ones("namespace_info", made)
 
 
 def namespace_depth(columns: Columns) -> Samples:
@@ -237,11 +237,6 @@ def by_container(containers: Sequence[Container], members: Members) -> Iterator[
             found = inodes.get((container.container_id, ns_type))
             if found:
                 yield container, ns_type, found
-
-
-def ones(columns: Columns, key: str, texts: Sequence[bytes]) -> Sequence[bytes]:
-    """The values of an info."""
-    return columns.made((key, "ones"), lambda texts: [b"1"] * len(texts), texts)
 
 
 def _types(columns: Columns) -> Sequence[str]:

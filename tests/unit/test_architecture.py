@@ -226,7 +226,7 @@ IMPORTS = {
     "families.labels": {"model"},
     "families.derived": {"families.columns", "model"},
     "families.protection": {"families.columns", "families.derived"},
-    "families.samples": {"families.columns", "families.derived", "families.labels"},
+    "families.samples": {"families.columns", "families.derived", "families.labels", "model"},
     "families.killed": {
         "model",
         "families.columns",
