@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from nsexporter import __version__, capability, exposition
+from nsexporter import __version__, capability, exposition, libc
 from nsexporter.catalogue import CADVISOR_METRICS, METRICS
 from nsexporter.collector import Collector
 from nsexporter.config import Config
@@ -126,6 +126,7 @@ class Publication:
                 for name, count in columns.malformed.items():
                     self.collector.reader.errors[name.partition(".")[0], "malformed"] += count
                 self._rendered = (published.number, rendered)
+                libc.trim()  # what the pass took is all over the heap: 4 MB at 5000 cgroups, 0.5 ms
             return [*self._rendered[1]]
 
     def _values(self, published: Published) -> Values:

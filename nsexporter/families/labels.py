@@ -86,6 +86,16 @@ def text(pairs: Pairs) -> bytes:
     return render(pairs) + b"} " if pairs else b" "
 
 
+def leading(pairs: Pairs) -> bytes:
+    """The same where other labels follow.
+
+    >>> leading((("kind", "slice"),)), leading((("unit", ""),))
+    (b'kind="slice",', b'')
+    """
+    rendered = render(pairs)
+    return rendered + b"," if rendered else b""
+
+
 def escape(value: str) -> str:
     """A label value with backslash, quote and newline escaped; lone surrogates as \\xNN text."""
     if "\\" in value or '"' in value or "\n" in value:

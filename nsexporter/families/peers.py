@@ -24,11 +24,11 @@ def container_namespace_info(columns: Columns) -> Table:
     """Every namespace that a container has a process in."""
 
     def texts(places: Places, known: Mapping[str, bytes]) -> Texts:
-        render = functools.cache(labels.render)
+        leading = functools.cache(labels.leading)
         rest, own = [], []
         for container, ns_type, inodes in zip(*places, strict=True):
             for inode in inodes:
-                rest.append(render((("ns_type", ns_type), ("ns_inode", str(inode)))) + b",")
+                rest.append(leading((("ns_type", ns_type), ("ns_inode", str(inode)))))
                 own.append(known[container.container_id])
         return rest, own
 
@@ -148,8 +148,8 @@ def _digits() -> Callable[[int], bytes]:
 def _by_type(columns: Columns) -> Texts:
     def texts(places: Places, known: Mapping[str, bytes]) -> Texts:
         containers, types, _ = places
-        render = functools.cache(lambda ns_type: labels.render((("ns_type", ns_type),)) + b",")
-        return [*map(render, types)], [known[one.container_id] for one in containers]
+        leading = functools.cache(lambda ns_type: labels.leading((("ns_type", ns_type),)))
+        return [*map(leading, types)], [known[one.container_id] for one in containers]
 
     return columns.made("by_type", texts, _places(columns), _container_texts(columns))
 

@@ -14,18 +14,18 @@ Samples = Iterable[tuple[Pairs, float | bytes]]
 """Label names and values, and a number (or the kernel's digits)."""
 
 Table = tuple[Sequence[bytes | None], ...]
-"""Label texts in one or more parts, of which the last (`labels.text`) ends the labels and those
-before (`labels.render`) end with a comma, and a value for each; None is absent."""
+"""Label texts in one or more parts, of which the last is of `labels.text` and those before of
+`labels.leading`, and a value for each; None is absent."""
 
 
 def cgroup_info(columns: Columns) -> Table:
     """kind, hierarchy and unit of every cgroup; a container's other cgroups name it here."""
     snapshot = columns.snapshot
-    render = functools.cache(labels.render)
+    leading = functools.cache(labels.leading)
 
     def texts(_: object) -> list[bytes]:
         return [
-            render(
+            leading(
                 (
                     ("container_id", _container_id(cgroup, snapshot.label_ids)),
                     ("kind", cgroup.identity.kind),
@@ -34,7 +34,6 @@ def cgroup_info(columns: Columns) -> Table:
                     ("invocation_id", cgroup.invocation),
                 )
             )
-            + b","
             for cgroup in columns.cgroups
         ]
 

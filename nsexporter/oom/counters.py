@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from nsexporter.kernel.cgroup import Found
@@ -24,4 +25,9 @@ def counters(one: Found, before: Counters | None) -> Counters:
     below = one.files.get("memory.events")
     if before is not None and before.text is text and before.text_below is below:
         return before
+    return _counters(text, below)
+
+
+@functools.lru_cache(1000)  # most cgroups have the same texts
+def _counters(text: bytes | None, below: bytes | None) -> Counters:
     return Counters(text, below, oom_kills(text), oom_kills(below))

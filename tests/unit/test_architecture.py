@@ -343,6 +343,7 @@ IMPORTS = {
     "commands.__init__": set(),
     "publication": {
         "gzip",
+        "libc",
         "capability",
         "catalogue",
         "collector",
