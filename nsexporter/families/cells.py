@@ -32,6 +32,10 @@ class Rows:
         self.cgroups = [cgroups[index] for index in self.indexes]
         self._parsed: dict[tuple[str, object], Cells] = {}
 
+    def file_names(self) -> frozenset[str]:
+        """The names of all files that some of the cgroups may have."""
+        return self._texts.names()
+
     def parsed(self, name: str, parser: Callable[[bytes], object]) -> Cells:
         """A file; of texts that are equal one is parsed. None is absent or malformed."""
         known = self._parsed.get((name, parser))

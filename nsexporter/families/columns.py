@@ -235,8 +235,13 @@ class Columns:
 
     @cached_property
     def file_names(self) -> frozenset[str]:
-        """The names of all files that some cgroup has."""
-        return frozenset[str]().union(*(cgroup.files for cgroup in self.cgroups))
+        """The names of all files that some cgroup has or has had."""
+        before, names = self._memo.get("file names", ((), frozenset[str]()))
+        if before is not self.cgroups:
+            names |= self._changed_since(before).file_names()
+            self._memo["file names"] = self.cgroups, names
+        known: frozenset[str] = names
+        return known
 
     def stat(self, key: bytes) -> Sequence[bytes | None]:
         """One key of memory.stat."""

@@ -73,7 +73,8 @@ class Cgroup:
     plan: Plan
     path: str
     above: Cgroup | None = None
-    warm: tuple[str, ...] = ()  # of the plan's those that can have changed, when last seen
+    warm: tuple[str, ...] = ()  # of the plan's those that can change, when last seen
+    young: bool = True  # not read in turn yet: files in other hierarchies may still come
     kept: Kept = field(default_factory=dict)
     read: bool = False
     index: int = -1  # among those that are shown
@@ -90,13 +91,13 @@ class Cgroup:
 
     def see_what_can_change(self) -> None:
         """Leave out of the warm files those that it has not, and what no limit lets count."""
-        self.warm = _one(
-            tuple(
-                name
-                for name in self.plan.warm
-                if (name in self.files or name in self.plan.late) and not self._is_unlimited(name)
-            )
-        )
+        can = self.can_change()
+        self.warm = _one(tuple(can if self.young else [name for name in can if name in self.files]))
+
+    def can_change(self) -> list[str]:
+        """The warm files that it has, or may get, less those that no limit lets count."""
+        there = [name for name in self.plan.warm if name in self.files or name in self.plan.late]
+        return [name for name in there if not self._is_unlimited(name)]
 
     def _is_unlimited(self, name: str) -> bool:
         """Whether what a file counts is bound by no limit, so that it stays as it is."""

@@ -211,7 +211,9 @@ class CgroupTree:
         """Read what nothing told of, and keep none of it open where nothing happens."""
         if not busy:
             self._files.give(one.kept, one.plan.warm)
-        self._reread(one, (*one.plan.cold, *one.plan.warm, *(one.plan.told if everything else ())))
+        warm = (*one.plan.warm, *one.plan.told) if everything else one.can_change()
+        self._reread(one, (*one.plan.cold, *warm))
+        one.young = False
         one.see_what_can_change()
 
     def _reread(self, one: Cgroup, names: Iterable[str], *, keep: bool = False) -> None:

@@ -70,19 +70,20 @@ class Table:
 
     def __init__(self, files: Sequence[Mapping[str, bytes]]) -> None:
         self._files = files
-        known = Counter(id(one._places) for one in files if isinstance(one, Texts))
-        most = known.most_common(1)[0][0] if known else 0
-        self._places: Places = {}
-        for one in files:
-            if isinstance(one, Texts) and id(one._places) == most:
-                self._places = one._places
-                break
+        self._every = every = {id(one._places): one._places for one in files if isinstance(one, Texts)}
+        counts = Counter([id(one._places) for one in files if isinstance(one, Texts)])
+        self._places = every[max(counts, key=counts.__getitem__)] if counts else {}
         self._rows = [
             one._texts
             if isinstance(one, Texts) and one._places is self._places
             else [*map(one.get, self._places)]
             for one in files
         ]
+
+    def names(self) -> frozenset[str]:
+        """The names that have a place, or a text, in one of them."""
+        others = [one for one in self._files if not isinstance(one, Texts)]
+        return frozenset[str]().union(*self._every.values(), *others)
 
     def column(self, name: str) -> list[bytes | None]:
         """The text of a file of each, None where there is none."""
