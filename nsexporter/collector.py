@@ -76,6 +76,7 @@ class Collector:
                 config.path.procfs,
                 refresh=wanted.refresh,
                 max_threads=wanted.max_threads if wanted.threads else 0,
+                counted=not self._procfs.in_foreign_pid_namespace(),
             ),
             Nsfs(self.reader, config.path.procfs),
             wanted,

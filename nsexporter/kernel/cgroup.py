@@ -120,6 +120,7 @@ def _one(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+@functools.lru_cache(1000)  # most cgroups have the same
 def _is_none(text: bytes) -> bool:
     try:
         return limit(text) == b"+Inf"

@@ -71,6 +71,7 @@ class CgroupFiles:
         self, node: Node, kept: Kept, names: Iterable[str], *, keep: bool = False
     ) -> Iterator[tuple[str, bytes | None]]:
         """Each name and the text, as `text` gives it."""
+        keep = keep and self._descriptors.left > 0
         held = self._tree.hold(node)
         for name in names:
             yield name, self.text(node, kept, name, keep=keep)

@@ -213,8 +213,9 @@ class CgroupTree:
             self._files.give(one.kept, one.plan.warm)
         warm = (*one.plan.warm, *one.plan.told) if everything else one.can_change()
         self._reread(one, (*one.plan.cold, *warm))
-        one.young = False
-        one.see_what_can_change()
+        if one.young or one in self._changed:
+            one.young = False
+            one.see_what_can_change()
 
     def _reread(self, one: Cgroup, names: Iterable[str], *, keep: bool = False) -> None:
         for name, text in self._files.texts(one.node, one.kept, names, keep=keep):
@@ -222,7 +223,8 @@ class CgroupTree:
 
     def _take(self, one: Cgroup, name: str, text: bytes | None) -> bool:
         """Whether that text is another one than before."""
-        before = one.files.get(name)
+        place = one.plan.places[name]
+        before = one.files.texts[place]
         if text is not None:
             if before == text[:-1]:
                 return False
@@ -233,10 +235,9 @@ class CgroupTree:
         if one not in self._changed:
             self._changed.add(one)
             one.files = one.files.copy()  # the last pass's is not ours any more
-        if text is None:
-            del one.files[name]
-        else:
-            one.files[name] = self._shared.setdefault(text, text) if name in _ALIKE else text
+        if text is not None and name in _ALIKE:
+            text = self._shared.setdefault(text, text)
+        one.files.texts[place] = text
         if name in KILLS:
             if text is not None and (b"_disable 1" in text or b"under_oom 1" in text):
                 self._waiting.add(one)

@@ -27,10 +27,10 @@ PID, a line of vmstat) has 64 bytes."""
 
 
 class Descriptors:
-    """How many more descriptors may be kept open."""
+    """How many more descriptors may be kept open: `left`."""
 
     def __init__(self, most: int) -> None:
-        self._left = most
+        self.left = most
 
     @classmethod
     def budgets(cls) -> tuple[Descriptors, Descriptors]:
@@ -50,14 +50,14 @@ class Descriptors:
 
     def take(self, spare: int = 0) -> bool:
         """Whether one more may be kept, leaving `spare`; it counts from now on."""
-        if self._left <= spare:
+        if self.left <= spare:
             return False
-        self._left -= 1
+        self.left -= 1
         return True
 
     def give(self) -> None:
         """One that was kept is closed."""
-        self._left += 1
+        self.left += 1
 
 
 KEPT_FILES = 10240

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from nsexporter.kernel.files import CHUNK, READ, Reader
 from nsexporter.kernel.parse import ParseError, ns_link
+from nsexporter.kernel.pids import Pids
 from nsexporter.model import NS_TYPES
 
 LINKS = (*NS_TYPES, "pid_for_children", "time_for_children")
@@ -49,15 +50,25 @@ class Processes:
     """The processes of a procfs."""
 
     def __init__(
-        self, reader: Reader, root: str, *, refresh: int = 1, max_threads: int = 0
+        self,
+        reader: Reader,
+        root: str,
+        *,
+        refresh: int = 1,
+        max_threads: int = 0,
+        counted: bool = False,
     ) -> None:
-        """A process is looked at in every `refresh`-th scan, with up to `max_threads` threads."""
+        """A process is looked at in every `refresh`-th scan, with up to `max_threads` threads.
+
+        `counted` is whether our PID namespace is that of the procfs, and the host's (`Pids`).
+        """
         self._reader = reader
         self._root = root
         self._refresh = refresh
         self._max_threads = max_threads
         self._turn = 0
-        self._there: dict[str, int] = {}  # what /proc listed, to its inode
+        self._pids = Pids(reader, root, refresh, counted=counted)
+        self._there: Mapping[str, int] = {}  # what /proc listed, to its inode
         self._known: dict[int, Seen] = {}
         self._again: Set[int] = frozenset()  # PIDs to look at once more
         self._listed: Set[int] = frozenset()
@@ -72,11 +83,11 @@ class Processes:
         as known: one that leaves them is becoming a zombie and is looked at like a new one.
         """
         self._turn += 1
-        with os.scandir(self._root) as entries:
-            there = {entry.name: entry.inode() for entry in entries}
+        there = self._pids.look()
         known = self._known.copy()
         came: dict[int, int] = {}
-        for name, inode in there.items() ^ self._there.items():
+        changes = there.items() ^ self._there.items() if there is not self._there else ()
+        for name, inode in changes:
             if name.isdigit() and there.get(name) == inode:
                 came[int(name)] = inode
             elif name.isdigit():

@@ -17,51 +17,51 @@ def places(names: Iterable[str]) -> Places:
 class Texts(MutableMapping[str, bytes]):
     """Of the files that have a place those that there are."""
 
-    __slots__ = ("_places", "_texts")
+    __slots__ = ("places", "texts")  # None for one that there is not
 
     def __init__(self, places: Places, texts: list[bytes | None] | None = None) -> None:
-        self._places = places
-        self._texts: list[bytes | None] = [None] * len(places) if texts is None else texts
+        self.places = places
+        self.texts: list[bytes | None] = [None] * len(places) if texts is None else texts
 
     def copy(self) -> Texts:
         """Another one with the same texts."""
-        return Texts(self._places, self._texts.copy())
+        return Texts(self.places, self.texts.copy())
 
     def __getitem__(self, name: str) -> bytes:
-        text = self._texts[self._places[name]]
+        text = self.texts[self.places[name]]
         if text is None:
             raise KeyError(name)
         return text
 
     def __setitem__(self, name: str, text: bytes) -> None:
-        self._texts[self._places[name]] = text
+        self.texts[self.places[name]] = text
 
     def __delitem__(self, name: str) -> None:
         self[name]  # KeyError where there is none
-        self._texts[self._places[name]] = None
+        self.texts[self.places[name]] = None
 
     def __contains__(self, name: object) -> bool:
-        place = self._places.get(name)  # type: ignore[call-overload]
-        return place is not None and self._texts[place] is not None
+        place = self.places.get(name)  # type: ignore[call-overload]
+        return place is not None and self.texts[place] is not None
 
     def __iter__(self) -> Iterator[str]:
-        texts = self._texts
-        return (name for name, place in self._places.items() if texts[place] is not None)
+        texts = self.texts
+        return (name for name, place in self.places.items() if texts[place] is not None)
 
     def __len__(self) -> int:
-        return len(self._texts) - self._texts.count(None)
+        return len(self.texts) - self.texts.count(None)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Texts) and self._places is other._places:
-            return self._texts == other._texts
+        if isinstance(other, Texts) and self.places is other.places:
+            return self.texts == other.texts
         return super().__eq__(other)
 
     __hash__ = None  # type: ignore[assignment]
 
     def get(self, name: str, default: bytes | None = None) -> bytes | None:  # type: ignore[override]
         """The text of a file, or the default where there is none."""
-        place = self._places.get(name)
-        text = None if place is None else self._texts[place]
+        place = self.places.get(name)
+        text = None if place is None else self.texts[place]
         return default if text is None else text
 
 
@@ -70,12 +70,14 @@ class Table:
 
     def __init__(self, files: Sequence[Mapping[str, bytes]]) -> None:
         self._files = files
-        self._every = every = {id(one._places): one._places for one in files if isinstance(one, Texts)}
-        counts = Counter([id(one._places) for one in files if isinstance(one, Texts)])
+        self._every = every = {
+            id(one.places): one.places for one in files if isinstance(one, Texts)
+        }
+        counts = Counter([id(one.places) for one in files if isinstance(one, Texts)])
         self._places = every[max(counts, key=counts.__getitem__)] if counts else {}
         self._rows = [
-            one._texts
-            if isinstance(one, Texts) and one._places is self._places
+            one.texts
+            if isinstance(one, Texts) and one.places is self._places
             else [*map(one.get, self._places)]
             for one in files
         ]
