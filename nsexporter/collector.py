@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from nsexporter.cgroups import Cgroups
 from nsexporter.changed import EachRow, Kept
@@ -37,6 +37,12 @@ _KEY = attrgetter("key")
 _NOBODY = Identity(kind="other")
 
 
+class Reading(Protocol):
+    """Calls a function that reads the host, wherever that is best done."""
+
+    def __call__(self, read: Callable[[], T], /) -> T: ...
+
+
 @dataclass(slots=True)
 class Health:
     """How the collectors fare; the exporter's own metrics show it."""
@@ -53,13 +59,14 @@ class Collector:
         self,
         config: Config,
         oom: Feed | None = None,
-        ptracing: Callable[[Callable[[], View]], View] = lambda read: read(),
+        reading: Reading | None = None,
     ) -> None:
         """`oom` is a feed that outlives this collector; without one it makes its own.
 
-        `ptracing` calls a function where it may read other processes' namespaces.
+        `reading` calls a function where it may read other processes' namespaces, and nothing else
+        is done; without it that is here.
         """
-        self.ptracing = ptracing
+        self.reading = reading or _here
         self.config = config
         self.reader = Reader()
         self.health = Health()
@@ -147,7 +154,7 @@ class Collector:
         if self.config.collectors.namespaces.enabled:
             view = self._run(
                 "namespaces",
-                lambda: self.ptracing(lambda: self._namespaces.read(cgroup_of, identities)),
+                lambda: self.reading(lambda: self._namespaces.read(cgroup_of, identities)),
                 view,
             )
         containers = tuple(owner for owner in owners if owner is not None)
@@ -218,12 +225,12 @@ class Collector:
                 hugetlb=self._hugetlb_files(),
                 exact=self.config.collection.exact,
             )
+        tree = self._tree
         try:
-            found = self._tree.read(kills)
+            return self.reading(lambda: tree.read(kills))
         except OSError:
             self._close_tree()  # it may have been mounted anew: look again in the next pass
             raise
-        return found
 
     def _capped(self, found: list[Found]) -> list[Found]:
         """Without what the patterns and the cap drop; parents' indexes follow."""
@@ -268,6 +275,10 @@ class Collector:
 
     def _vmstat(self) -> Mapping[bytes, bytes]:
         return parse.flat_keyed(self._procfs.vmstat() or b"")
+
+
+def _here(read: Callable[[], T]) -> T:
+    return read()
 
 
 def _cgroup_of(pids: Sequence[Sequence[int]]) -> dict[int, int]:

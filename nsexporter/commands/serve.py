@@ -58,7 +58,7 @@ def serve(config: Config, path: str | None, overrides: dict[str, object]) -> int
         return 1
     lines = logs.Lines()  # its thread is confined like all that follow
     logs.configure(config.log.level, config.log.format, lines)
-    collector = Collector(config, feed, sandbox.ptracing)
+    collector = Collector(config, feed, sandbox.reading)
     loop = Loop(collector)
     publication = Publication(loop, collector, config)
     server = Server(
@@ -143,19 +143,13 @@ def _writable(config: Config, feed: Feed) -> dict[str, int]:
     """What the settings have the exporter write: directories, and the rights needed below them."""
     memory, sysfs = config.collectors.memory, config.path.sysfs
     found = _hierarchies(config)
-    # To truncate a file of the kernel's own does nothing to it. But whether that is granted is
-    # looked for at every open, from the file up to where it is: 0.8 µs instead of 1.6.
-    rights = {
-        place: landlock.TRUNCATE
-        for place in (found.memory, found.pids, found.unified, found.hugetlb, config.path.procfs)
-        if place is not None
-    }
+    rights: dict[str, int] = {}
     if feed.state_file is not None:
         rights[str(feed.state_file.parent)] = landlock.REPLACE
     writes = memory.pressure_notifications or memory.reset_peak or config.oom.max_watches
     if writes and found.memory is not None:
         # cgroup.event_control (v1) and memory.peak; no right to make or remove a cgroup.
-        rights[found.memory] |= landlock.WRITE_FILE
+        rights[found.memory] = landlock.WRITE_FILE
     if memory.soft_limit_trace:
         instances = f"{sysfs}/kernel/tracing/instances"
         rights[instances] = landlock.WRITE_FILE | landlock.MAKE_DIR | landlock.REMOVE_DIR
@@ -200,7 +194,7 @@ def reload(
     feed = publication.collector.oom
     if config.oom != feed.settings:
         log.warning("changes of oom.* take effect after a restart")
-    collector = Collector(config, feed, publication.collector.ptracing)
+    collector = Collector(config, feed, publication.collector.reading)
     collector.inherit(publication.collector)
     collector.containers.metadata.errors.update(publication.collector.containers.metadata.errors)
     publication.collector, publication.config = collector, config

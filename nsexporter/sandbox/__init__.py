@@ -1,7 +1,7 @@
 """No thread of the exporter can write outside its state directory, whatever a bug makes it do.
 
 A thread under Landlock cannot read /proc/PID/ns of others (hook_ptrace_access_check in
-security/landlock/task.c), so one thread, which does only that, has a seccomp filter instead.
+security/landlock/task.c), so one thread, which only reads the host, has a seccomp filter instead.
 """
 
 from __future__ import annotations
@@ -75,6 +75,10 @@ class Sandbox:
         )
         self.version, self._elsewhere = landlock.version(), elsewhere
 
-    def ptracing(self, function: Callable[[], T]) -> T:
-        """What the function gives, where it may read what ptrace_may_access() protects."""
+    def reading(self, function: Callable[[], T], /) -> T:
+        """What a function gives that only reads the host, called in a thread that can do no more.
+
+        There it may read what ptrace_may_access() protects, and opens a file without Landlock's
+        looking for what it may do to it all the way up: 0.8 to 1.6 us.
+        """
         return function() if self._elsewhere is None else self._elsewhere.call(function)

@@ -86,7 +86,7 @@ def ptracing():
     attempt("socket there", lambda: socket.socket())
     attempt("read there", lambda: Path(outside, "old").read_bytes())
 
-sandbox.ptracing(ptracing)
+sandbox.reading(ptracing)
 print(json.dumps(tried))
 """
 
