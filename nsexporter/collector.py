@@ -128,12 +128,13 @@ class Collector:
         # The host's kills first: what is counted of them is read after.
         vmstat: Mapping[bytes, bytes] = self._run("vmstat", self._vmstat, {})
         kills = _oom_kills(vmstat)
-        every = self._run("cgroups", lambda: self._read_cgroups(kills), nothing)
+        meminfo: Mapping[bytes, int] = self._run("meminfo", self._procfs.meminfo, {})
+        swap = not meminfo or meminfo.get(b"SwapFree") != meminfo.get(b"SwapTotal")
+        every = self._run("cgroups", lambda: self._read_cgroups(kills, swap=swap), nothing)
         where = self.hierarchies
         unified = where.memory if where is not None and where.version == "v2" else None
         self._run("oom", lambda: self.oom.look(every, kills, started, unified), None)
         found = self._capped(every)
-        meminfo: Mapping[bytes, int] = self._run("meminfo", self._procfs.meminfo, {})
         pressure: Mapping[bytes, bytes] = {}
         if self.config.collectors.pressure.enabled:
             pressure = self._run("pressure", self._procfs.memory_pressure, {})
@@ -206,7 +207,7 @@ class Collector:
         self.health.success[collector] = True
         return value
 
-    def _read_cgroups(self, kills: int | None) -> list[Found]:
+    def _read_cgroups(self, kills: int | None, *, swap: bool) -> list[Found]:
         if self._tree is None:
             path, enabled = self.config.path, self.config.collectors
             self.hierarchies = mounts.find(self.reader, path.procfs, path.sysfs, path.rootfs)
@@ -227,7 +228,7 @@ class Collector:
             )
         tree = self._tree
         try:
-            return self.reading(lambda: tree.read(kills))
+            return self.reading(lambda: tree.read(kills, swap=swap))
         except OSError:
             self._close_tree()  # it may have been mounted anew: look again in the next pass
             raise

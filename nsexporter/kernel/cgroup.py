@@ -7,9 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from nsexporter.kernel.discovery import Node
-from nsexporter.kernel.interface_files import HOT, KILLS, LIMITED, PROCS, WRITTEN
+from nsexporter.kernel.interface_files import (
+    HOT,
+    KILLS,
+    LIMITED,
+    MEMSW_USAGE,
+    PROCS,
+    TCP_USAGE,
+    WRITTEN,
+)
 from nsexporter.kernel.parse import ParseError, limit
 from nsexporter.kernel.texts import Places, Texts, places
+
+_TCP_LIMIT = LIMITED["memory.kmem.tcp.failcnt"]
 
 Kept = dict[str, int]
 """File name to a descriptor, of the files of one cgroup that are kept open."""
@@ -89,19 +99,26 @@ class Cgroup:
         """The PIDs in it."""
         return (self.files.get(PROCS) or b"").split()
 
-    def see_what_can_change(self) -> None:
-        """Leave out of the warm files those that it has not, and what no limit lets count."""
-        can = self.can_change()
-        self.warm = _one(tuple(can if self.young else [name for name in can if name in self.files]))
+    def see_what_can_change(self, *, swap: bool) -> None:
+        """Leave out of the warm files those that it has not, and those that stay as they are.
+
+        These are what no limit lets count, what is charged only where a limit was set, and,
+        without `swap`, what is the same as the usage.
+        """
+        stays = set() if swap else {MEMSW_USAGE}
+        if self.files.get(TCP_USAGE) == b"0" and self._is_unlimited(TCP_USAGE):
+            stays.add(TCP_USAGE)
+        can = (name for name in self.can_change() if self.young or name in self.files)
+        self.warm = _one(tuple(name for name in can if name not in stays))
 
     def can_change(self) -> list[str]:
         """The warm files that it has, or may get, less those that no limit lets count."""
         there = [name for name in self.plan.warm if name in self.files or name in self.plan.late]
-        return [name for name in there if not self._is_unlimited(name)]
+        return [name for name in there if name not in LIMITED or not self._is_unlimited(name)]
 
     def _is_unlimited(self, name: str) -> bool:
         """Whether what a file counts is bound by no limit, so that it stays as it is."""
-        limiting = LIMITED.get(name)
+        limiting = _TCP_LIMIT if name == TCP_USAGE else LIMITED.get(name)
         if limiting is None:
             return False
         binding: Cgroup | None = self

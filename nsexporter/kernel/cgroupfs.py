@@ -11,11 +11,13 @@ from nsexporter.kernel.files import Descriptors, Reader, line
 from nsexporter.kernel.interface_files import (
     KILLS,
     LONG,
+    MEMSW_USAGE,
     PIDS_FILES,
     PROCS,
     REFRESH,
     ROUNDS,
     SHORT,
+    USAGE,
     V1_FILES,
     V2_FILES,
     WRITTEN,
@@ -86,6 +88,7 @@ class CgroupTree:
         self._kills: int | None = None
         self._kills_due = 0  # passes in which the counters of kills are to be read
         self._shared: dict[bytes, bytes] = {}  # texts that many cgroups have
+        self._swap = True
         self._waiting: set[Cgroup] = set()  # whose processes wait instead of being killed
 
     def close(self) -> None:
@@ -96,18 +99,23 @@ class CgroupTree:
         self._tree.close()
         self._files.close()
 
-    def read(self, kills: int | None = None) -> list[Found]:
+    def read(self, kills: int | None = None, *, swap: bool = True) -> list[Found]:
         """Every cgroup, parents before children, each with what could be read of it.
 
         A cgroup that goes during the pass is left out, one that appears may be in or not. `kills`
         is how many the host has counted, None where it does not tell: in a pass in which that is
-        what it was in the last two, no cgroup's own counter of them is read.
+        what it was in the last two, no cgroup's own counter of them is read. Without `swap`
+        nothing is swapped out on the host.
         """
         self._passes += 1
         if self._tree.update():
             self._arrange()
         if kills is None or kills != self._kills:
             self._kills, self._kills_due = kills, 2  # the host's is counted a moment earlier
+        if swap != self._swap:
+            self._swap = swap
+            for one in self._cgroups.values():
+                one.see_what_can_change(swap=swap)
         new: list[Cgroup] = []
         gone = {*self._again(), *self._first(new)}  # those above are read before those below
         for _ in range(3):  # what replaced a cgroup that is gone is read at once
@@ -165,7 +173,7 @@ class CgroupTree:
                 gone.append(one)
                 continue
             one.read = True
-            one.see_what_can_change()
+            one.see_what_can_change(swap=self._swap)
             new.append(one)
             self._hot.grouped = False
         return gone
@@ -187,7 +195,7 @@ class CgroupTree:
             if written is not None and written.read and names & {*written.files} - _MEMBERS:
                 # What was counted up to another limit, or was itself set to another value, too.
                 self._reread(written, (*names.intersection(written.plan.told), *written.plan.warm))
-                written.see_what_can_change()
+                written.see_what_can_change(swap=self._swap)
         if self._kills_due or self._waiting:
             for one in self._cgroups.values():
                 self._reread(one, KILLS.intersection(one.plan.told) if one.read else ())
@@ -215,7 +223,7 @@ class CgroupTree:
         self._reread(one, (*one.plan.cold, *warm))
         if one.young or one in self._changed:
             one.young = False
-            one.see_what_can_change()
+            one.see_what_can_change(swap=self._swap)
 
     def _reread(self, one: Cgroup, names: Iterable[str], *, keep: bool = False) -> None:
         for name, text in self._files.texts(one.node, one.kept, names, keep=keep):
@@ -238,6 +246,8 @@ class CgroupTree:
         if text is not None and name in _ALIKE:
             text = self._shared.setdefault(text, text)
         one.files.texts[place] = text
+        if name == USAGE and MEMSW_USAGE in one.files and not (self._swap or self._exact):
+            one.files.texts[one.plan.places[MEMSW_USAGE]] = text
         if name in KILLS:
             if text is not None and (b"_disable 1" in text or b"under_oom 1" in text):
                 self._waiting.add(one)

@@ -74,6 +74,13 @@ LIMITED = {
 """What stays as it is while that limit is none (page_counter_try_charge in mm/page_counter.c), and
 of pids.events those above are none either (pids_can_fork in kernel/cgroup/pids.c)."""
 
+USAGE, MEMSW_USAGE = "memory.usage_in_bytes", "memory.memsw.usage_in_bytes"
+"""Charged and uncharged together (try_charge_memcg in mm/memcontrol.c): the same while nothing is
+swapped out."""
+
+TCP_USAGE = "memory.kmem.tcp.usage_in_bytes"
+"""Not charged before memory.kmem.tcp.limit_in_bytes was set (memcg1_tcpmem_active)."""
+
 WRITTEN = frozenset(
     {
         "memory.limit_in_bytes",

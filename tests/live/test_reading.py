@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,11 @@ from nsexporter.kernel.files import Descriptors, Reader
 from nsexporter.kernel.interface_files import (
     HOT,
     IN_TURN,
+    MEMSW_USAGE,
     REFRESH,
     ROUNDS,
+    TCP_USAGE,
+    USAGE,
     V1_FILES,
     V2_FILES,
     WRITTEN,
@@ -29,6 +33,7 @@ from nsexporter.kernel.texts import Texts
 from tests.conftest import Need
 from tests.live import kills, lab
 from tests.live.lab import path_of
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -106,6 +111,74 @@ def test_who_waits_for_memory_shows_though_nobody_is_killed(
             assert b"under_oom 0" in of(tree.read(0), cgroup).files["memory.oom_control"]
         finally:
             waiting.kill()
+
+
+def test_without_swap_usage_with_swap_is_the_usage(top: Path, tree: CgroupTree, need: Need) -> None:
+    need("v1", lab.version() == "v1", "memsw is v1's")
+    (cgroup := top / "grows").mkdir()
+    if not (cgroup / MEMSW_USAGE).exists():
+        pytest.skip("swap is not accounted (swapaccount=0)")
+    if "SwapTotal:             0 kB" not in Path("/proc/meminfo").read_text():
+        pytest.skip("there is swap here")
+    for _ in range(3):
+        tree.read(0, swap=False)
+    with contextlib.ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(lab.process(cgroup))
+
+            def same() -> bool:
+                before = (cgroup / MEMSW_USAGE).read_bytes()
+                files = of(tree.read(0, swap=False), cgroup).files
+                usage = (cgroup / USAGE).read_bytes()
+                assert files[MEMSW_USAGE] == files[USAGE]
+                return before == usage == files[USAGE] + b"\n"
+
+            until(same, 20)
+        # Where something is swapped out it is read again, with what changes and not only in turn.
+        tree.read(0, swap=True)
+        stack.enter_context(lab.process(cgroup))
+        shown = set()
+        for _ in range(REFRESH // 2):
+            before = (cgroup / MEMSW_USAGE).read_bytes()
+            files = of(tree.read(0, swap=True), cgroup).files
+            shown.add(before == files[MEMSW_USAGE] + b"\n" == (cgroup / MEMSW_USAGE).read_bytes())
+        assert True in shown
+
+
+SENDER = """
+import socket, sys
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+taker, _ = server.accept()
+client.setblocking(False)
+try:
+    while True:
+        client.send(bytes(65536))  # nobody takes it
+except BlockingIOError:
+    print("full", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_tcp_memory_shows_in_turn_at_the_latest(top: Path, tree: CgroupTree, need: Need) -> None:
+    need("v1", lab.version() == "v1", "memory.kmem.tcp is v1's")
+    (cgroup := top / "sends").mkdir()
+    settle(tree)
+    (cgroup / "memory.kmem.tcp.limit_in_bytes").write_text(str(1 << 30))
+    with subprocess.Popen(
+        [sys.executable, "-c", SENDER],
+        preexec_fn=lambda: lab.enter(cgroup),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as sender:
+        assert sender.stdout is not None and sender.stdin is not None
+        assert sender.stdout.readline() == b"full\n"
+        for _ in range(REFRESH):
+            files = of(tree.read(0), cgroup).files
+        kernels = (cgroup / TCP_USAGE).read_bytes().rstrip()
+        assert int(kernels) > 0
+        assert files[TCP_USAGE] == kernels
+        sender.stdin.close()
 
 
 def test_failcnt_counts_from_the_limit_on(top: Path, tree: CgroupTree, need: Need) -> None:
