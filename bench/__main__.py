@@ -104,7 +104,9 @@ def measure(directory: Path, cgroups: int, processes: int, rounds: int) -> Table
         table["gzip scrape less default pass, ms"] = times["gzip scrape"] - times["default pass"]
         table[f"CPU at a {INTERVAL} s interval, %"] = times["gzip scrape"] / INTERVAL / 10
         table["two scrapers at once ÷ one"] = _at_once(default, made.touch, rounds)
-        table["RSS, MB"] = default.rss()
+        table["RSS after those, MB"] = default.rss()
+        gzip.run()
+        table["RSS after a gzip scrape, as Prometheus's, MB"] = default.rss()
         table["descriptors"] = default.descriptors()
         table["payload, kB"] = plain.payload / 1000
         table["payload gzip, kB"] = gzip.payload / 1000

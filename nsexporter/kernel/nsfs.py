@@ -103,6 +103,24 @@ class Nsfs:
                 found.append(Held(*link, text_of(mount.mount_point), f"{pid}/root{point}"))
         return found
 
+    def own(self) -> tuple[int, int]:
+        """Our PID in the procfs and how many descriptors we have, as far as that is told.
+
+        0 is our PID in the procfs of another PID namespace, and the number before Linux 6.2.
+        """
+        try:
+            pid = os.readlink(f"{self._procfs}/self")
+            return int(pid), os.stat(f"{self._procfs}/{pid}/fd").st_size
+        except (OSError, ValueError):
+            return 0, 0
+
+    def threads(self, pid: int) -> int:
+        """How many threads a process has, 0 where that cannot be told (proc_task_getattr)."""
+        try:
+            return max(0, os.stat(f"{self._procfs}/{pid}/task").st_nlink - 2)
+        except OSError:
+            return 0  # it goes: whoever reads it next finds out
+
     def descriptors(self, pid: int) -> tuple[int, list[Held]]:
         """How many descriptors a process has, and those that are of namespaces."""
         found = []

@@ -31,6 +31,12 @@ class Seen:
     threads: tuple[tuple[str, str, int], ...] = ()  # TID, type, inode: other than the process's
     unread_threads: int = 0
     unreadable: bool = False
+    listed: bytes = b""  # `ran` when its descriptors were read
+
+    @property
+    def rests(self) -> bool:
+        """Whether its first thread has not run since its descriptors were read."""
+        return self.listed == self.ran and self.ran not in _NEVER
 
     def told(self) -> tuple[object, ...]:
         """What was read of it."""
