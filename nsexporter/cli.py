@@ -9,6 +9,7 @@ import logging
 import resource
 import sys
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 from nsexporter import __version__, logs
@@ -40,6 +41,15 @@ _OF_ANY_HOST = ("check-config", "metrics")
 
 class Parser(argparse.ArgumentParser):
     """One whose errors are a line, as those of the settings are, without a page of flags."""
+
+    def __init__(self, **settings: Any) -> None:
+        # For every flag that is added argparse asks how wide a terminal is, with shutil: 0.3 MB.
+        super().__init__(formatter_class=partial(argparse.HelpFormatter, width=80), **settings)
+
+    def format_help(self) -> str:
+        """The page of flags, as wide as the terminal."""
+        self.formatter_class = argparse.HelpFormatter
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Tell it and exit with status 2."""
