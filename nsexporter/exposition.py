@@ -122,11 +122,13 @@ def _lines(
 ) -> Chunk:
     """A line for each value: `head`, which the name begins and all have in common, texts, value."""
     values = columns[-1]
-    if not all(values):  # no value is empty
+    if not any(values):  # no value is empty
+        return chunk(b"")
+    if len(columns) == 2 and (value := values[0]) and values.count(value) == len(values):
+        return chunk(_alike(head, columns[0], value))
+    if not all(values):
         columns = tuple([*compress(column, values)] for column in columns)
     count = len(columns[-1])
-    if not count:
-        return chunk(b"")
     # One join of a list that slices fill: 45 ns a line, without a step of Python for any of them.
     step = 1 + len(columns)
     parts: list[Any] = [b"\n" + head] * (step * count)
@@ -135,6 +137,14 @@ def _lines(
         parts[place::step] = column
     parts.append(b"\n")
     return chunk(b"".join(parts))
+
+
+def _alike(head: bytes, texts: Sequence[bytes | None], value: bytes) -> bytes:
+    """The same where all have one value: a third of the cost, as what is between two texts is."""
+    lines: list[Any] = [*texts]
+    lines[0] = head + lines[0]
+    lines[-1] += value + b"\n"
+    return (value + b"\n" + head).join(lines)
 
 
 def _table(samples: Callable[[Columns], Samples], columns: Columns, *_: object) -> Table:

@@ -144,12 +144,12 @@ class Columns:
             due = numbers if len(rows) == length else {row // BLOCK for row in rows}
             known, kept = kept, []
             for number in numbers:
-                block = known[number : number + 1]
-                if number in due:
-                    span = slice(number * BLOCK, (number + 1) * BLOCK)
-                    made = make(*[column[span] for column in columns])
-                    block = block if block == [made] else [made]
-                kept += block
+                block = known[number] if number < len(known) else None
+                if block is None or number in due:
+                    start = number * BLOCK
+                    made = make(*[column[start : start + BLOCK] for column in columns])
+                    block = block if block == made else made
+                kept.append(block)
             self._memo[key] = columns, kept
         blocks: list[T] = kept
         return blocks
