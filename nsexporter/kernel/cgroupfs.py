@@ -246,7 +246,7 @@ class CgroupTree:
         if text is not None and name in _ALIKE:
             text = self._shared.setdefault(text, text)
         one.files.texts[place] = text
-        if name == USAGE and MEMSW_USAGE in one.files and not (self._swap or self._exact):
+        if name == USAGE and not (self._swap or self._exact) and _nothing_swapped(one):
             one.files.texts[one.plan.places[MEMSW_USAGE]] = text
         if name in KILLS:
             if text is not None and (b"_disable 1" in text or b"under_oom 1" in text):
@@ -296,6 +296,11 @@ class CgroupTree:
         self._changed.clear()
         self._found = found
         return found
+
+
+def _nothing_swapped(one: Cgroup) -> bool:
+    """Whether its usage with swap is its usage; lxcfs may tell of no swap where there is some."""
+    return MEMSW_USAGE in one.files and b"total_swap 0\n" in (one.files.get("memory.stat") or b"")
 
 
 def _found(one: Cgroup, parent: int) -> Found:
