@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
-from itertools import chain, compress
-from operator import attrgetter, is_
+from itertools import chain, compress, repeat
+from operator import attrgetter, is_, is_not
 from typing import Any, TypeVar
 
 from nsexporter.changed import changed
@@ -105,9 +105,22 @@ class Columns:
     ) -> list[T]:
         """`column` with these cells, which what follows from it then asks for."""
         patched, differing = patch(column, rows, cells, length)
+        if patched is cells:
+            patched = self._alike(cells)
         if patched is not column:
             self._patches[id(patched)] = Patch(column, patched, differing)
         return patched
+
+    def _alike(self, column: list[T]) -> list[T]:
+        """Of columns in which all cells are one object, as a third of them are, the same."""
+        if not column or any(map(is_not, column, repeat(column[0]))):
+            return column
+        length, known = self._memo.get("alike", ((), {}))
+        if length != (len(column),):
+            known = {}
+        self._memo["alike"] = (len(column),), known
+        one: list[T] = known.setdefault(id(column[0]), column)
+        return one
 
     def _rows(
         self, before: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]]

@@ -45,3 +45,14 @@ def test_a_malformed_text_counts_until_it_is_another_one() -> None:
         made = columns(stats, memo)
         assert made.stat(b"cache") == columns(stats).stat(b"cache")
         assert made.malformed["memory.stat"] == malformed
+
+
+def test_columns_of_one_value_are_one_until_they_are_not() -> None:
+    memo: Memo = {}
+    made = columns([b"cache 0\nrss 0\n"] * 3, memo)
+    cache, rss = made.stat(b"cache"), made.stat(b"rss")
+    assert cache is rss
+    made = columns([b"cache 0\nrss 0\n", b"cache 0\nrss 7\n", b"cache 0\nrss 0\n"], memo)
+    assert made.stat(b"cache") is cache
+    assert [*made.stat(b"rss")] == [b"0", b"7", b"0"]
+    assert [*cache] == [b"0", b"0", b"0"]
