@@ -147,7 +147,7 @@ def test_the_documented_command_knows_names_and_namespaces(
     try:
         text = scraped(lab)
         labels = f'cgroup="/docker/{other}",container_id="{other[:12]}",container_name="other"'
-        assert f'nsexporter_container_host_namespace{{{labels},ns_type="net"}} 0' in text
+        assert f'nsexporter_container_host_namespace{{ns_type="net",{labels}}} 0' in text
         assert 'nsexporter_capability{name="container_metadata"} 1' in text
         assert 'nsexporter_capability{name="pid_namespace"} 1' in text
         assert 'nsexporter_oom_event_sources{source="kmsg"} 1' in text
