@@ -11,6 +11,7 @@ from nsexporter.kernel.interface_files import (
     HOT,
     KILLS,
     LIMITED,
+    MEMSW_PEAK,
     MEMSW_USAGE,
     PROCS,
     TCP_USAGE,
@@ -103,9 +104,11 @@ class Cgroup:
         """Leave out of the warm files those that it has not, and those that stay as they are.
 
         These are what no limit lets count, what is charged only where a limit was set, and,
-        without `swap`, what is the same as the usage.
+        without `swap`, what is the same as the usage and what grows only with its peak.
         """
         stays = set() if swap else {MEMSW_USAGE}
+        if not swap and self._is_unlimited("memory.failcnt"):
+            stays.add(MEMSW_PEAK)
         if self.files.get(TCP_USAGE) == b"0" and self._is_unlimited(TCP_USAGE):
             stays.add(TCP_USAGE)
         can = (name for name in self.can_change() if self.young or name in self.files)

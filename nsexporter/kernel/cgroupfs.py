@@ -11,7 +11,9 @@ from nsexporter.kernel.files import Descriptors, Reader, line
 from nsexporter.kernel.interface_files import (
     KILLS,
     LONG,
+    MEMSW_PEAK,
     MEMSW_USAGE,
+    PEAK,
     PIDS_FILES,
     PROCS,
     REFRESH,
@@ -29,6 +31,7 @@ from nsexporter.kernel.parse import text_of
 _MEMBERS = frozenset({PROCS, "tasks", "cgroup.threads"})
 _ALIKE = WRITTEN | KILLS
 """Files whose texts few cgroups have for themselves: settings, most often the kernel's own."""
+_LEADING = frozenset({USAGE, PEAK})
 _MOST_SHARED = 1000
 
 
@@ -246,14 +249,26 @@ class CgroupTree:
         if text is not None and name in _ALIKE:
             text = self._shared.setdefault(text, text)
         one.files.texts[place] = text
-        if name == USAGE and not (self._swap or self._exact) and _nothing_swapped(one):
-            one.files.texts[one.plan.places[MEMSW_USAGE]] = text
+        if name in _LEADING and not (self._swap or self._exact):
+            self._follow(one, name)
         if name in KILLS:
             if text is not None and (b"_disable 1" in text or b"under_oom 1" in text):
                 self._waiting.add(one)
             else:
                 self._waiting.discard(one)
         return True
+
+    def _follow(self, one: Cgroup, name: str) -> None:
+        """Bring up to date what with swap is as without, where nothing is swapped out."""
+        if name == PEAK:
+            if MEMSW_PEAK in one.files and MEMSW_PEAK not in one.warm:
+                self._reread(one, (MEMSW_PEAK,), keep=True)
+        # lxcfs may tell of no swap where there is some.
+        elif MEMSW_USAGE in one.files and b"total_swap 0\n" in (
+            one.files.get("memory.stat") or b""
+        ):
+            places, texts = one.plan.places, one.files.texts
+            texts[places[MEMSW_USAGE]] = texts[places[USAGE]]
 
     def _follow_moves(self, new: Sequence[Cgroup]) -> None:
         """Read cgroup.procs where processes came in, and where those were before."""
@@ -296,11 +311,6 @@ class CgroupTree:
         self._changed.clear()
         self._found = found
         return found
-
-
-def _nothing_swapped(one: Cgroup) -> bool:
-    """Whether its usage with swap is its usage; lxcfs may tell of no swap where there is some."""
-    return MEMSW_USAGE in one.files and b"total_swap 0\n" in (one.files.get("memory.stat") or b"")
 
 
 def _found(one: Cgroup, parent: int) -> Found:

@@ -78,6 +78,10 @@ USAGE, MEMSW_USAGE = "memory.usage_in_bytes", "memory.memsw.usage_in_bytes"
 """Charged and uncharged together (try_charge_memcg in mm/memcontrol.c): the same while nothing is
 swapped out."""
 
+PEAK, MEMSW_PEAK = "memory.max_usage_in_bytes", "memory.memsw.max_usage_in_bytes"
+"""While nothing is swapped out the second grows only where the first does, or where its limit lets
+the charge of memory fail after that of memory with swap."""
+
 TCP_USAGE = "memory.kmem.tcp.usage_in_bytes"
 """Not charged before memory.kmem.tcp.limit_in_bytes was set (memcg1_tcpmem_active)."""
 
