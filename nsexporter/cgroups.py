@@ -15,14 +15,14 @@ from nsexporter.model import Cgroup, Container, History, Identity
 
 
 @dataclass(frozen=True, slots=True)
-class Members:
+class Procs:
     """The text of cgroup.procs, and the PIDs in it."""
 
     text: bytes | None
     pids: tuple[int, ...]
 
 
-_NOBODY = Members(None, ())
+_NOBODY = Procs(None, ())
 
 
 class Cgroups:
@@ -30,17 +30,17 @@ class Cgroups:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._members = EachRow(self._parse, attrgetter("key"))
+        self._procs = EachRow(self._parse, attrgetter("key"))
         self._made = EachRow(_cgroup, attrgetter("key"))
 
-    def members(self, found: Sequence[Found]) -> list[Members]:
+    def procs(self, found: Sequence[Found]) -> list[Procs]:
         """Who is in each."""
-        return self._members(found)
+        return self._procs(found)
 
     def values(
         self,
         found: Sequence[Found],
-        members: Sequence[Members],
+        procs: Sequence[Procs],
         identities: Sequence[Identity],
         owners: Sequence[Container | None],
         pods: Sequence[tuple[str, str]],
@@ -48,12 +48,12 @@ class Cgroups:
         histories: Sequence[History | None],
     ) -> Sequence[Cgroup]:
         """A value for each, with what is told of it."""
-        return self._made(found, members, identities, owners, pods, invocations, histories)
+        return self._made(found, procs, identities, owners, pods, invocations, histories)
 
-    def _parse(self, one: Found, before: Members | None) -> Members:
+    def _parse(self, one: Found, before: Procs | None) -> Procs:
         text = one.files.get(PROCS)
         before = before or _NOBODY
-        return before if before.text is text else Members(text, self._pids(text))
+        return before if before.text is text else Procs(text, self._pids(text))
 
     def _pids(self, text: bytes | None) -> tuple[int, ...]:
         try:
@@ -65,7 +65,7 @@ class Cgroups:
 
 def _cgroup(
     found: Found,
-    members: Members,
+    procs: Procs,
     identity: Identity,
     owner: Container | None,
     pod: tuple[str, str],
@@ -82,7 +82,7 @@ def _cgroup(
         pod_namespace=pod[1],
         invocation=invocation,
         files=found.files,
-        pids=members.pids,
+        pids=procs.pids,
         history=history,
     )
     return before if before == made else made

@@ -83,7 +83,7 @@ class Collector:
                 config.path.procfs,
                 refresh=wanted.refresh,
                 max_threads=wanted.max_threads if wanted.threads else 0,
-                counted=not self._procfs.in_foreign_pid_namespace(),
+                counted=not (config.collection.exact or self._procfs.in_foreign_pid_namespace()),
             ),
             Nsfs(self.reader, config.path.procfs),
             wanted,
@@ -140,8 +140,8 @@ class Collector:
             pressure = self._run("pressure", self._procfs.memory_pressure, {})
 
         paths = [one.path for one in found]
-        members = self._cgroups.members(found)
-        pids = [one.pids for one in members]
+        procs = self._cgroups.procs(found)
+        pids = [one.pids for one in procs]
         gone = mapping.with_above(self.oom.unknown(), paths)
         populated = [*map(bool, pids), *gone.values()]
         identities = self.containers.identities([*paths, *gone], populated)
@@ -162,7 +162,7 @@ class Collector:
         invocations = self.containers.invocations(identities)
         pods = self.containers.pods(identities, owners)
         cgroups = tuple(
-            self._cgroups.values(found, members, identities, owners, pods, invocations, histories)
+            self._cgroups.values(found, procs, identities, owners, pods, invocations, histories)
         )
         return Snapshot(
             timestamp=time.time(),

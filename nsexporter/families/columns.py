@@ -112,7 +112,7 @@ class Columns:
         return patched
 
     def _alike(self, column: list[T]) -> list[T]:
-        """Of columns in which all cells are one object, as a third of them are, the same."""
+        """Of columns in which all cells are the same one object the same."""
         if not column or any(map(is_not, column, repeat(column[0]))):
             return column
         length, known = self._memo.get("alike", ((), {}))

@@ -79,8 +79,9 @@ USAGE, MEMSW_USAGE = "memory.usage_in_bytes", "memory.memsw.usage_in_bytes"
 swapped out."""
 
 PEAK, MEMSW_PEAK = "memory.max_usage_in_bytes", "memory.memsw.max_usage_in_bytes"
-"""While nothing is swapped out the second grows only where the first does, or where its limit lets
-the charge of memory fail after that of memory with swap."""
+"""While nothing is swapped out the second grows only where the first does. By one charge (64 pages)
+it may besides where the cgroup's own limit is hit, then both are read, or that with swap of one
+above, which shows in turn."""
 
 TCP_USAGE = "memory.kmem.tcp.usage_in_bytes"
 """Not charged before memory.kmem.tcp.limit_in_bytes was set (memcg1_tcpmem_active)."""

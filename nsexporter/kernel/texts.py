@@ -1,9 +1,9 @@
-"""The texts of a cgroup's files by name, in a fifth of the room that a dict takes."""
+"""The texts of a cgroup's files by name, in a third of the room that a dict takes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 Places = Mapping[str, int]
 """File name to where its text is, the same for all cgroups that may have the same files."""
@@ -14,10 +14,10 @@ def places(names: Iterable[str]) -> Places:
     return {name: place for place, name in enumerate(names)}
 
 
-class Texts(MutableMapping[str, bytes]):
-    """Of the files that have a place those that there are."""
+class Texts(Mapping[str, bytes]):
+    """Of the files that have a place those that there are; `texts` has None for the others."""
 
-    __slots__ = ("places", "texts")  # None for one that there is not
+    __slots__ = ("places", "texts")
 
     def __init__(self, places: Places, texts: list[bytes | None] | None = None) -> None:
         self.places = places
@@ -32,13 +32,6 @@ class Texts(MutableMapping[str, bytes]):
         if text is None:
             raise KeyError(name)
         return text
-
-    def __setitem__(self, name: str, text: bytes) -> None:
-        self.texts[self.places[name]] = text
-
-    def __delitem__(self, name: str) -> None:
-        self[name]  # KeyError where there is none
-        self.texts[self.places[name]] = None
 
     def __contains__(self, name: object) -> bool:
         place = self.places.get(name)  # type: ignore[call-overload]

@@ -13,7 +13,7 @@ from nsexporter.namespaces.inside import Inside, Key
 
 # In links read:
 _PROCESS_COST = 8  # what to open a process's fd directory costs
-_REST_COST = 4  # so much less is done for one that rests that all are seen sooner
+_REST_COST = 4  # what to find out costs that a process has the same ones, and somewhat more
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from tests.waiting import until
 def listings(monkeypatch: pytest.MonkeyPatch, need: Need) -> list[str]:
     """The directories that were listed."""
     foreign = Procfs(Reader(), "/proc").in_foreign_pid_namespace()
-    need("pid_namespace", not foreign, "this is not the host's PID namespace")
+    need("live", not foreign, "this is not the host's PID namespace")
     listed: list[str] = []
     scandir = os.scandir
 

@@ -252,13 +252,32 @@ def test_what_was_missed_is_read_in_turn(top: Path, tree: CgroupTree) -> None:
     settle(tree)
     files = of(tree.read(0), cgroup).files
     assert isinstance(files, Texts)
-    files.update(dict.fromkeys(files.keys() - HOT, b"?"))
+    for name in files.keys() - HOT:
+        files.texts[files.places[name]] = b"?"
     for number in range(REFRESH * ROUNDS):
         files = of(tree.read(0), cgroup).files
         if number == REFRESH:
             counted = IN_TURN & files.keys() - WRITTEN
             assert not [name for name in counted if files[name] == b"?"]
     assert b"?" not in files.values()
+
+
+def test_what_comes_late_in_another_hierarchy_shows_in_turn(
+    top: Path, tree: CgroupTree, need: Need
+) -> None:
+    found = mounts.find(Reader(), "/proc", "/sys", "/")
+    need("v1", found.pids not in (None, found.memory), "pids has no hierarchy of its own")
+    (cgroup := top / "late").mkdir()
+    settle(tree)
+    for _ in range(REFRESH):
+        assert "pids.current" not in of(tree.read(0), cgroup).files
+    other = Path(f"{found.pids}{path_of(top)}")
+    try:
+        (other / "late").mkdir(parents=True)
+        shown = ["pids.current" in of(tree.read(0), cgroup).files for _ in range(REFRESH)]
+        assert shown[-1]
+    finally:
+        lab.remove(other)
 
 
 def test_beyond_the_budget_of_descriptors_all_is_read_all_the_same(

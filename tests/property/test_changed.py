@@ -71,12 +71,12 @@ def _again(found: Sequence[Found]) -> list[Found]:
 @given(passes())
 def test_cgroups_are_what_a_first_pass_makes_of_them(made: list[list[Found]]) -> None:
     def values(cgroups: Cgroups, found: list[Found]) -> list[Cgroup]:
-        members = cgroups.members(found)
+        procs = cgroups.procs(found)
         identities = [Identity(kind="other") for _ in found]
         nothing = [None] * len(found)
         pods = [("", "") for _ in found]
         invocations = [""] * len(found)
-        return [*cgroups.values(found, members, identities, nothing, pods, invocations, nothing)]
+        return [*cgroups.values(found, procs, identities, nothing, pods, invocations, nothing)]
 
     kept = Cgroups(Reader())
     before: dict[int, Cgroup] = {}

@@ -10,6 +10,8 @@ from nsexporter.kernel.files import Reader
 from nsexporter.kernel.nsfs import Nsfs
 from nsexporter.kernel.processes import Seen
 from nsexporter.namespaces.holders import Holders
+from tests.conftest import Need
+from tests.procfs import counting
 
 NET = 4026532008
 
@@ -35,11 +37,8 @@ class Proc:
 
 
 @pytest.fixture
-def proc(tmp_path: Path) -> Proc:
-    (root := tmp_path / "proc").mkdir()
-    if root.stat().st_nlink != 2:
-        pytest.skip("this file system does not count directories")
-    return Proc(root)
+def proc(tmp_path: Path, need: Need) -> Proc:
+    return Proc(counting(tmp_path, need))
 
 
 def holders(proc: Proc, budget: int = 1000) -> Holders:

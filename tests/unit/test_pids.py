@@ -8,6 +8,8 @@ import pytest
 
 from nsexporter.kernel.files import Reader
 from nsexporter.kernel.pids import Pids
+from tests.conftest import Need
+from tests.procfs import counting
 
 
 class Proc:
@@ -37,11 +39,8 @@ class Proc:
 
 
 @pytest.fixture
-def proc(tmp_path: Path) -> Proc:
-    (root := tmp_path / "proc").mkdir()
-    if root.stat().st_nlink != 2:
-        pytest.skip("this file system does not count directories")
-    return Proc(root)
+def proc(tmp_path: Path, need: Need) -> Proc:
+    return Proc(counting(tmp_path, need))
 
 
 def pids(proc: Proc, refresh: int = 1000) -> Pids:

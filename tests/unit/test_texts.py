@@ -21,13 +21,10 @@ def test_they_are_what_a_dict_is(changes: object, more: object) -> None:
     def follow(some: object) -> None:
         assert isinstance(some, list)
         for name, text in some:
+            texts.texts[texts.places[name]] = text
+            there.pop(name, None)
             if text is not None:
-                texts[name] = there[name] = text
-            elif name in there:
-                del texts[name], there[name]
-            else:
-                with pytest.raises(KeyError):
-                    del texts[name]
+                there[name] = text
 
     follow(changes)
     before, copy = dict(there), texts.copy()
