@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench import rendering
-from bench.fleet import fleet
+from bench.fleet import Fleet, fleet
 from bench.subjects import (
     SOURCES,
     Command,
@@ -37,6 +37,8 @@ from bench.subjects import (
 
 SIZES = ((100, 200), (1000, 2000), (5000, 5000))
 INTERVAL = 15  # seconds between scrapes, Prometheus's default is 60
+HOUR = 3600 // INTERVAL  # passes
+CHURN = 100  # of how many cgroups one is replaced by another between two passes
 PASS_ONLY = "/metrics?name[]=nsexporter_up"  # a pass, every family rendered, one sample sent
 
 PEERS = {
@@ -110,6 +112,25 @@ def measure(directory: Path, cgroups: int, processes: int, rounds: int) -> Table
         table["descriptors"] = default.descriptors()
         table["payload, kB"] = plain.payload / 1000
         table["payload gzip, kB"] = gzip.payload / 1000
+        table |= _under_churn(made, cgroups // CHURN)
+    return table
+
+
+def _under_churn(made: Fleet, cgroups: int) -> Table:
+    """An exporter that Prometheus scrapes for an hour, in which containers come and go."""
+    table: Table = {}
+    with exporter() as scraped:
+        gzip = Scrape(scraped, coding="gzip")
+        rss, used = [], []
+        for _ in range(HOUR):
+            made.churn(cgroups)
+            made.touch()
+            used.append(gzip.run())
+            rss.append(scraped.rss())
+        table["gzip scrape under churn, ms"] = statistics.median(used)
+        table["RSS under churn after 1/4 hour, MB"] = rss[HOUR // 4]
+        table["RSS under churn after 1/2 hour, MB"] = rss[HOUR // 2]
+        table["RSS under churn after an hour, MB"] = rss[-1]
     return table
 
 
@@ -139,7 +160,7 @@ def _at_once(subject: Daemon, between: Callable[[], None], rounds: int) -> float
 
 
 def compare(directory: Path, revision: str, cgroups: int, processes: int, rounds: int) -> None:
-    """Print pass and scrapes of this tree and of `revision`, A B A B, and their ratios."""
+    """Print pass and scrapes of this tree and of `revision`, A B B A, and their ratios."""
     other = directory / "revision"
     git = ("git", "-C", str(SOURCES.parent), "worktree")
     subprocess.run([*git, "add", "--detach", "--quiet", other, revision], check=True)
@@ -172,7 +193,8 @@ def report(tables: dict[tuple[int, int], Table], rendered: Table) -> str:
         "",
         f"By `make bench` on Linux {platform.release()}, Python {platform.python_version()},"
         f" {os.cpu_count()} CPUs. CPU time, user and system; medians of interleaved runs."
-        " A fifth of the cgroups changes between two runs.",
+        " A fifth of the cgroups changes between two runs; under churn, one of"
+        f" {CHURN} is replaced, too, and there are {HOUR} passes in an hour.",
         "",
         "`C stateless` opens, reads and closes the same files and links as an exact pass, of the"
         " whole host, and neither parses nor prints; `C kept` keeps what RLIMIT_NOFILE allows"

@@ -3,7 +3,9 @@
  *
  * Standard input, a line each:
  *   process BUSY NAMESPACES CGROUP...   fork one into these cgroups (paths of directories)
+ *   guest NAMESPACES CGROUP...          the same, not busy, for a while
  *   touch                               every busy one maps memory, or gives it back
+ *   leave                               every guest ends, and is gone when this is answered
  * Each line is answered by one line, "ok". At the end of input all end. */
 #define _GNU_SOURCE
 #include <err.h>
@@ -53,16 +55,17 @@ static void child(int busy, int namespaces, char *cgroups, int answers)
 
 int main(void)
 {
-    static pid_t busy[1 << 20];
-    int count = 0, answers[2];
+    static pid_t busy[1 << 20], guests[1 << 16];
+    int count = 0, staying = 0, answers[2];
     static char line[16384];
     char byte;
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (pipe2(answers, O_CLOEXEC))
         err(1, "pipe");
     while (fgets(line, sizeof line, stdin)) {
-        int is_busy, namespaces, used;
-        if (sscanf(line, "process %d %d %n", &is_busy, &namespaces, &used) == 2) {
+        int is_busy = 0, namespaces, used;
+        int guest = sscanf(line, "guest %d %n", &namespaces, &used) == 1;
+        if (guest || sscanf(line, "process %d %d %n", &is_busy, &namespaces, &used) == 2) {
             pid_t pid = fork();
             if (pid < 0)
                 err(1, "fork");
@@ -70,10 +73,17 @@ int main(void)
                 close(0);
                 child(is_busy, namespaces, line + used, answers[1]);
             }
+            if (guest)
+                guests[staying++] = pid;
             if (is_busy)
                 busy[count++] = pid;
             if (read(answers[0], &byte, 1) != 1)
                 err(1, "read");
+        } else if (!strcmp(line, "leave\n")) {
+            for (int i = 0; i < staying; i++)
+                kill(guests[i], SIGKILL);
+            for (; staying; staying--)
+                waitpid(guests[staying - 1], NULL, 0);
         } else {
             for (int i = 0; i < count; i++)
                 kill(busy[i], SIGUSR1);

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nsexporter.kernel import mounts
@@ -19,7 +19,7 @@ BUSY = 5  # every fifth tenant is busy: all its leaves change, and so the cgroup
 APART = 10  # every tenth process is in mnt, net, ipc and uts namespaces of its own
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fleet:
     """The cgroups that were made, in each hierarchy, and the processes in them."""
 
@@ -27,10 +27,30 @@ class Fleet:
     top: str  # of ours, relative to each root
     cgroups: tuple[str, ...]  # relative to each root, parents first
     processes: subprocess.Popen[str]
+    guests: list[str] = field(default_factory=list)  # cgroups that the last `churn` has made
+    came: int = 0  # all that it ever has
 
     def touch(self) -> None:
         """Change the memory of every busy cgroup; it has changed when this returns."""
         _ask(self.processes, "touch")
+
+    def churn(self, cgroups: int) -> None:
+        """End the containers that the last call has made, and start as many new ones."""
+        _ask(self.processes, "leave")
+        for name in self.guests:
+            for root in self.roots:
+                _remove(root / name)
+        parents = [name for name in self.cgroups if name.endswith("/docker")]
+        self.guests = []
+        for number in range(cgroups):
+            # Another tenant's each time: what comes is not where something has gone.
+            parent = parents[self.came % len(parents)]
+            self.guests.append(f"{parent}/{uuid.uuid4().hex * 2}")
+            self.came += 1
+            for root in self.roots:
+                (root / self.guests[-1]).mkdir()
+            places = " ".join(str(root / self.guests[-1]) for root in self.roots)
+            _ask(self.processes, f"guest {number % APART == 0:d} {places}")
 
 
 @contextmanager
@@ -44,6 +64,7 @@ def fleet(program: Path, cgroups: int, processes: int) -> Iterator[Fleet]:
     names = _names(top, cgroups)
     inner = {name.rpartition("/")[0] for name in names}
     leaves = [name for name in names if name not in inner]
+    made: Fleet | None = None
     try:
         for root in roots:
             for name in names:
@@ -63,10 +84,11 @@ def fleet(program: Path, cgroups: int, processes: int) -> Iterator[Fleet]:
                 busy = int(leaf.split("/")[1].split("-")[1].split(".")[0]) % BUSY == 0
                 places = " ".join(str(root / leaf) for root in roots)
                 _ask(started, f"process {busy:d} {number % APART == 0:d} {places}")
-            yield Fleet(roots, top, names, started)
+            made = Fleet(roots, top, names, started)
+            yield made
     finally:
         for root in roots:
-            for name in reversed(names):
+            for name in reversed((*names, *(made.guests if made else ()))):
                 _remove(root / name)
 
 

@@ -187,13 +187,17 @@ class Command:
 def alternate(
     subjects: Mapping[str, Subject], rounds: int, between: Callable[[], None]
 ) -> dict[str, float]:
-    """The median of each subject's runs, in milliseconds: A B C, A B C, ...; the first is free.
+    """The median of each subject's runs, in milliseconds: A B, B A, A B, ...; the first is free.
 
-    `between` is called before every run, so that each finds a host that has changed.
+    `between` is called before every run, so that each finds a host that has changed: in turn one
+    whose memory is mapped and one whose memory is given back, so that the order has to turn, too.
     """
     times: dict[str, list[float]] = {name: [] for name in subjects}
     for number in range(rounds + 1):
-        for name, subject in subjects.items():
+        turned = [*subjects.items()]
+        if number % 2:
+            turned.reverse()
+        for name, subject in turned:
             between()
             used = subject.run()
             if number:
