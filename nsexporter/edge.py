@@ -22,9 +22,7 @@ from nsexporter.model import History
 log = logging.getLogger(__name__)
 
 _KEY = attrgetter("key")
-_Kills = tuple[int, int]
-"""The parent's index, and the OOM kills that the cgroup tells of."""
-
+_PARENT = attrgetter("parent")
 _Figures = tuple[float | None, int | None, int | None, tuple[int, ...] | None]
 """What a History is made of."""
 
@@ -120,7 +118,7 @@ class Edge:
         if not found:
             return []  # a pass that failed does not tell that the cgroups are gone
         self._v1 = v1
-        kills = self._killed(v1, self._kills(every))
+        kills = self._killed(v1, [*map(_PARENT, every)], self._kills(every))
         if found is not every:
             by_key = dict(zip(map(_KEY, every), kills, strict=True))
             kills = [by_key[one.key] for one in found]
@@ -156,10 +154,9 @@ class Edge:
         nothing = None, None
         return [self._told.get(one.key, nothing)[1] for one in found]
 
-    def _kills_of(self, one: Found, before: _Kills | None) -> _Kills:
-        text = one.files.get("memory.oom_control" if self._v1 else "memory.events")
-        made = one.parent, oom_kills(text) or 0
-        return before if before == made else made
+    def _kills_of(self, one: Found, _: int | None) -> int:
+        """The OOM kills that a cgroup tells of."""
+        return oom_kills(one.files.get("memory.oom_control" if self._v1 else "memory.events")) or 0
 
     def _read(self, one: Found, _: _Reading | None) -> _Reading | None:
         """What matters of a cgroup with a limit or a reservation, or of one that has no parent."""
@@ -265,14 +262,15 @@ def _failcnt(v1: bool, files: Mapping[str, bytes]) -> int | None:
     return None if text is None else _word(text, b"max")
 
 
-def _with_below(v1: bool, own: Sequence[_Kills]) -> list[int]:
+def _with_below(v1: bool, parents: Sequence[int], own: Sequence[int]) -> Sequence[int]:
     """OOM kills in each cgroup and below, of those that are there (v1) or ever were (v2)."""
-    kills = [count for _, count in own]
-    if v1:
-        for index in range(len(own) - 1, 0, -1):
-            parent = own[index][0]
-            if parent >= 0:
-                kills[parent] += kills[index]
+    if not v1 or not any(own):
+        return own
+    kills = [*own]
+    for index in range(len(own) - 1, 0, -1):
+        parent = parents[index]
+        if parent >= 0:
+            kills[parent] += kills[index]
     return kills
 
 

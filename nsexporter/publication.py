@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import platform
 import threading
@@ -23,6 +24,8 @@ from nsexporter.web.routes import DOCS
 
 log = logging.getLogger(__name__)
 
+_LISTS = 8  # passes in which Python's lists of free objects fill
+_CYCLES = 240  # passes between two looks for objects that refer to each other only
 _PAGE_BUDGET = 5.0  # seconds a person waits for a fresh pass
 _TYPES = {False: exposition.TEXT, True: exposition.OPENMETRICS}
 
@@ -126,7 +129,7 @@ class Publication:
                 for name, count in columns.malformed.items():
                     self.collector.reader.errors[name.partition(".")[0], "malformed"] += count
                 self._rendered = (published.number, rendered)
-                libc.trim()  # what the pass took is all over the heap: 4 MB at 5000 cgroups, 0.5 ms
+                _give_back(published.number)
             return [*self._rendered[1]]
 
     def _values(self, published: Published) -> Values:
@@ -169,3 +172,19 @@ class Publication:
         if not self.config.collectors.self.enabled:
             return {}
         return of_process(itself(self.collector.reader))
+
+
+def _give_back(passes: int) -> None:
+    """Give back what the pass took: it is all over the heap, 4 MB at 5000 cgroups, in 0.5 ms.
+
+    Python keeps 2000 tuples of each length for the next ones, 1 MB, and lets them go only when it
+    looks at all objects for cycles. Of those there are hardly any here: most often there is
+    nothing to look at.
+    """
+    if passes % _CYCLES == 0:
+        gc.collect()
+    elif passes % _LISTS == 0:
+        gc.freeze()
+        gc.collect()
+        gc.unfreeze()
+    libc.trim()

@@ -11,7 +11,9 @@ import logging
 import os
 import select
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, cast
 
 from nsexporter.kernel import inotify
 from nsexporter.kernel.eventfd import ControlEvents
@@ -44,13 +46,28 @@ class Event:
     times: int = 1
 
 
-@dataclass(slots=True)
+_NOBODY = cast("dict[str, Any]", MappingProxyType({}))
+"""The children of all that have none, as most have."""
+
+
+@dataclass(slots=True, eq=False)
 class _Watched:
-    path: str
+    name: str
+    above: _Watched | None
     watch: int
-    children: dict[str, _Watched]
+    children: dict[str, _Watched] = field(default_factory=lambda: _NOBODY)
     file_watch: int = -1
     control: ControlEvents | None = None
+
+    @property
+    def path(self) -> str:
+        """Relative to the root, empty for it."""
+        names = []
+        one = self
+        while one.above is not None:
+            names.append(one.name)
+            one = one.above
+        return "".join([f"/{name}" for name in reversed(names)])
 
 
 class CgroupEvents:
@@ -75,7 +92,7 @@ class CgroupEvents:
         self._root: _Watched | None = None
         try:
             poll.register(self._inotify, select.EPOLLIN)
-            self._root = self._add("")
+            self._root = self._add("", None)
             if self._root is None:
                 raise FileNotFoundError(f"{root} cannot be watched")
             for _ in self._fill(self._root):
@@ -164,19 +181,21 @@ class CgroupEvents:
             for one in names:
                 if one in above.children:
                     continue
-                child = self._add(f"{above.path}/{one}")
+                child = self._add(one, above)
                 if child is not None:
+                    above.children = above.children or {}
                     above.children[one] = child
                     yield Event(MADE, child.path)
                     stack.append((child, None))
 
-    def _add(self, path: str) -> _Watched | None:
+    def _add(self, name: str, above: _Watched | None) -> _Watched | None:
         if len(self._watches) >= self._most:
             self._incomplete(f"{self._most} cgroups are watched")
             return None
-        place = self._base + path
+        watched = _Watched(name, above, -1)
+        place = self._base + watched.path
         try:
-            watch = self._inotify.add(os.fsencode(place or "/"), _DIRECTORY)
+            watched.watch = self._inotify.add(os.fsencode(place or "/"), _DIRECTORY)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -185,12 +204,12 @@ class CgroupEvents:
             else:  # ENOSPC, EACCES: it is not watched, and told so
                 self._incomplete(f"{error.strerror}: {place[:80]!r}")
             return None
-        watched = self._watches[watch] = _Watched(path, watch, {})
+        self._watches[watched.watch] = watched
         try:
             if self._v2:
-                self._watch_file(watched)
+                self._watch_file(watched, place)
             else:
-                self._watch_control(watched)
+                self._watch_control(watched, place)
         except OSError as error:
             # Gone again, or without the memory controller; else EACCES for an ordinary user,
             # EMFILE, ENOSPC.
@@ -198,18 +217,18 @@ class CgroupEvents:
                 self._incomplete(f"{error.strerror}: {place[:80]!r}")
         return watched
 
-    def _watch_file(self, watched: _Watched) -> None:
+    def _watch_file(self, watched: _Watched, place: str) -> None:
         for name in _V2_FILES:
             try:
-                path = os.fsencode(f"{self._base}{watched.path}/{name}")
+                path = os.fsencode(f"{place}/{name}")
                 watched.file_watch = self._inotify.add(path, inotify.IN_MODIFY)
             except FileNotFoundError:
                 continue
             self._watches[watched.file_watch] = watched
             return
 
-    def _watch_control(self, watched: _Watched) -> None:
-        directory = os.open(self._base + watched.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    def _watch_control(self, watched: _Watched, place: str) -> None:
+        directory = os.open(place or "/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             watched.control = ControlEvents(directory, "memory.oom_control")
         finally:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 
 from nsexporter.kernel.cgroup import Kept
 from nsexporter.kernel.discovery import Node, Tree
-from nsexporter.kernel.files import CHUNK, FULL, KEPT_FILES, READ, Descriptors, Reader, whole
+from nsexporter.kernel.files import (
+    CHUNK,
+    FULL,
+    KEPT_FILES,
+    READ,
+    Descriptors,
+    Reader,
+    exact,
+    whole,
+)
 from nsexporter.kernel.interface_files import HOT, LONG, PROCS, SHORT
 from nsexporter.kernel.mounts import Hierarchies
 
@@ -85,14 +94,14 @@ class CgroupFiles:
         try:
             if fd >= 0:
                 text = os.pread(fd, file.size, 0)
-                return text if len(text) < file.full else whole(fd, text, file.full)
+                return _all(fd, text, file)
             if file.root < 0 <= node.fd:
                 fd = os.open(name, READ, dir_fd=node.fd)
             else:
                 fd = self._open(node, name)
             try:
                 text = os.read(fd, file.size)
-                return text if len(text) < file.full else whole(fd, text, file.full)
+                return _all(fd, text, file)
             finally:
                 if not (keep and self._keep(kept, name, fd)):
                     os.close(fd)
@@ -131,6 +140,13 @@ class CgroupFiles:
         if root < 0:
             return self._tree.open(node, name)
         return os.open(f".{node.path}/{name}", READ, dir_fd=root)
+
+
+def _all(fd: int, text: bytes, file: _File) -> bytes:
+    """All of a file of which `text` was read first."""
+    if len(text) >= file.full:
+        return whole(fd, text, file.full)
+    return exact(text) if file.size == CHUNK else text
 
 
 def size_of(name: str) -> int:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, cast
 
 from nsexporter.kernel import inotify
 from nsexporter.kernel.files import READ, Descriptors, Reader
@@ -22,6 +24,10 @@ WALK = 20
 """Passes between two walks that look for what inotify did not tell."""
 
 
+_NOBODY = cast("dict[str, Any]", MappingProxyType({}))
+"""The children of all that have none, as most have."""
+
+
 @dataclass(slots=True, eq=False)
 class Node:
     """A cgroup: its children by name, which files it has, and its directory kept open."""
@@ -34,7 +40,7 @@ class Node:
     watch: int = -1
     nlink: int = 0  # 0: to be listed anew
     gone: bool = False
-    children: dict[str, Node] = field(default_factory=dict)
+    children: dict[str, Node] = field(default_factory=lambda: _NOBODY)
     files: frozenset[str] = frozenset()
 
 
@@ -222,6 +228,7 @@ class Tree:
             node.fd = fd
         else:
             os.close(fd)
+        above.children = above.children or {}
         above.children[name] = node
         self._new.append(node)
         self._changed = True

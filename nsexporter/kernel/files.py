@@ -112,6 +112,15 @@ def whole(fd: int, text: bytes, full: int = FULL) -> bytes:
     return text
 
 
+def exact(text: bytes) -> bytes:
+    """The same text in no more memory than it takes.
+
+    os.read(2) shrinks what it has asked for where it is: what is left of CHUNK behind a text that
+    is kept is too small for the next read. That was 3 MB at 5000 cgroups.
+    """
+    return bytes(memoryview(text))
+
+
 def line(text: bytes) -> bytes:
     """A text without its last newline."""
     return text[:-1] if text.endswith(b"\n") else text

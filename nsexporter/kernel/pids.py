@@ -34,11 +34,11 @@ class Pids:
         self._refresh = refresh
         self._counted = counted
         self._looks = 0
-        self._there: Mapping[str, int] = {}
+        self._there: Mapping[int, int] = {}
         self._counts: _Counts | None = None  # when those were there; None: not known
 
-    def look(self) -> Mapping[str, int]:
-        """Name in /proc, of a process or another, to inode; the same object where none changed."""
+    def look(self) -> Mapping[int, int]:
+        """PID to the inode of its directory; the same object where none changed."""
         self._looks += 1
         before, now = self._counts, self._count()
         if before is not None and now is not None and self._looks % self._refresh:
@@ -50,16 +50,16 @@ class Pids:
                 return self._there
         return self._list(now)
 
-    def _list(self, before: _Counts | None) -> Mapping[str, int]:
+    def _list(self, before: _Counts | None) -> Mapping[int, int]:
         with os.scandir(self._root) as entries:
-            there = {entry.name: entry.inode() for entry in entries}
+            there = {int(one.name): one.inode() for one in entries if one.name.isdigit()}
         if there != self._there:
             self._there = there
         after = self._count()
         self._counts = after if after == before else None
         return self._there
 
-    def _came(self, before: int, last: int) -> dict[str, int] | None:
+    def _came(self, before: int, last: int) -> dict[int, int] | None:
         """The processes with PIDs given since; None where they are too many to look for each."""
         if not 0 <= last - before <= len(self._there) // _SPARSE:
             return None
@@ -71,7 +71,7 @@ class Pids:
             status = self._reader.read("namespaces", f"{place}/status") or b""
             if b"\nTgid:\t%d\n" % pid in status:  # else it is of a thread
                 try:
-                    came[str(pid)] = os.stat(place).st_ino
+                    came[pid] = os.stat(place).st_ino
                 except FileNotFoundError:
                     continue  # it has ended now
         return came

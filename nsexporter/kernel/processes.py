@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
-from nsexporter.kernel.files import CHUNK, READ, Reader
+from nsexporter.kernel.files import READ, Reader
 from nsexporter.kernel.parse import ParseError, ns_link
 from nsexporter.kernel.pids import Pids
 from nsexporter.model import NS_TYPES
@@ -15,6 +15,8 @@ LINKS = (*NS_TYPES, "pid_for_children", "time_for_children")
 
 _THREAD_LINKS = ("mnt", "net", "ipc", "uts", "cgroup")
 """What one thread alone can unshare(2); pid, user and time go by whole processes."""
+
+_SCHEDSTAT = 64  # bytes: three numbers of 64 bits
 
 _NEVER = (b"", b"0 0 0\n")
 """What schedstat tells where the kernel does not count (CONFIG_SCHED_INFO), or of nothing yet."""
@@ -74,7 +76,7 @@ class Processes:
         self._max_threads = max_threads
         self._turn = 0
         self._pids = Pids(reader, root, refresh, counted=counted)
-        self._there: Mapping[str, int] = {}  # what /proc listed, to its inode
+        self._there: Mapping[int, int] = {}  # what /proc listed, to its inode
         self._known: dict[int, Seen] = {}
         self._again: Set[int] = frozenset()  # PIDs to look at once more
         self._listed: Set[int] = frozenset()
@@ -93,11 +95,11 @@ class Processes:
         known = self._known.copy()
         came: dict[int, int] = {}
         changes = there.items() ^ self._there.items() if there is not self._there else ()
-        for name, inode in changes:
-            if name.isdigit() and there.get(name) == inode:
-                came[int(name)] = inode
-            elif name.isdigit():
-                known.pop(int(name), None)
+        for pid, inode in changes:
+            if there.get(pid) == inode:
+                came[pid] = inode
+            else:
+                known.pop(pid, None)
         left = (self._listed - listed) & known.keys()
         due = [pid for pid in known if (pid + self._turn) % self._refresh == 0]
         for pid in {*due, *(self._again & known.keys()), *left}:
@@ -192,7 +194,7 @@ def _ran(place: str) -> bytes:
     except OSError:
         return b""
     try:
-        return os.read(fd, CHUNK)
+        return os.read(fd, _SCHEDSTAT)
     except OSError:
         return b""
     finally:

@@ -38,17 +38,14 @@ def pids(refresh: int = 1_000_000) -> Pids:
     return Pids(Reader(), "/proc", refresh, counted=True)
 
 
-def listed() -> Mapping[str, int]:
-    return {name: os.stat(f"/proc/{name}").st_ino for name in os.listdir("/proc") if name.isdigit()}
-
-
-def seen(found: Pids) -> Mapping[str, int]:
-    return {name: inode for name, inode in found.look().items() if name.isdigit()}
+def listed() -> Mapping[int, int]:
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return {pid: os.stat(f"/proc/{pid}").st_ino for pid in pids}
 
 
 def right(found: Pids) -> bool:
     """Whether a look gives what /proc lists; False where others came or went meanwhile."""
-    before, shown = listed(), seen(found)
+    before, shown = listed(), found.look()
     return before == shown == listed()
 
 
@@ -93,9 +90,9 @@ def test_nothing_is_listed_where_none_has_gone(listings: list[str]) -> None:
         with subprocess.Popen(["sleep", "600"]) as process:
             after = found.look()
             process.kill()
-        assert str(process.pid) in after
+        assert process.pid in after
         # Others come and go on a host: only where none did it is told by the counts.
-        return not listings and after.keys() - before.keys() == {str(process.pid)}
+        return not listings and after.keys() - before.keys() == {process.pid}
 
     until(started, 60)
 

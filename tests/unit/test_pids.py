@@ -34,8 +34,8 @@ class Proc:
         (self.root / str(pid)).rmdir()
 
     @property
-    def there(self) -> set[str]:
-        return {path.name for path in self.root.iterdir()}
+    def there(self) -> set[int]:
+        return {int(path.name) for path in self.root.iterdir() if path.name.isdigit()}
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_one_for_another_out_of_order_is_seen_in_turn(proc: Proc) -> None:
     found = pids(proc, refresh=3)
     proc.end(7)
     proc.start(30_000)
-    assert "30000" not in found.look()
+    assert 30000 not in found.look()
     assert set(found.look()) == proc.there
 
 
