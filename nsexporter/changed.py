@@ -10,16 +10,20 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 
-def changed(before: Sequence[object], now: Sequence[object]) -> Sequence[int]:
-    """The indexes of what is another object than `before`; all, where there are more or fewer.
+def changed(
+    before: Sequence[object],
+    now: Sequence[object],
+    differ: Callable[[Any, Any], object] = is_not,
+) -> Sequence[int]:
+    """The indexes of what is another object than `before`, and of what is beyond its end.
 
     >>> a, b, c = [1], [1], [2]
-    >>> changed((a, b, c), (a, a, c)), changed((a, b), (a, b, c))
-    ([1], range(0, 3))
+    >>> changed((a, b, c), (a, a, c)), changed((a, b), (a, b, c)), changed((a, b, c), (a, b))
+    ([1], [2], [])
     """
-    if len(before) != len(now):
+    if not before:
         return range(len(now))
-    return [*compress(count(), map(is_not, before, now))]
+    return [*compress(count(), map(differ, before, now)), *range(len(before), len(now))]
 
 
 def rows_changed(
@@ -27,9 +31,9 @@ def rows_changed(
 ) -> Sequence[int]:
     """The rows, in order, in which a cell of some columns is another object than `before`.
 
-    All, where these are not as many columns, or not as long; none, where all are equal.
+    All, where these are not as many columns; none, where all are equal.
     """
-    if [*map(len, before)] != [*map(len, columns)]:
+    if len(before) != len(columns):
         return range(len(columns[0]))
     rows: set[int] = set()
     for column, now in zip(before, columns, strict=True):
@@ -55,21 +59,25 @@ class EachRow(Generic[T]):
     def __call__(self, *columns: Sequence[Any]) -> list[T]:
         """The value of each row."""
         rows = rows_changed(self._columns, columns)
-        aligned = len(self._values) == len(columns[0])
-        items, values = self._columns[0] if self._columns else (), self._values
-        if aligned:
-            items, values = _cells(items, rows), _cells(values, rows)
-        known = dict(zip(map(self._key, items), values, strict=True))
+        before, length = self._values, len(columns[0])
+        # Whose row it was that is another one now, or none: it may be in another row.
+        left = [row for row in rows if row < len(before)]
+        left += range(length, len(before))
+        items = _cells(self._columns[0], left) if left else ()
+        known = dict(zip(map(self._key, items), _cells(before, left), strict=True))
         cells = [_cells(column, rows) for column in columns]
         made = [*map(self._make, *cells, map(known.get, map(self._key, cells[0])))]
         self._columns = columns
-        if not aligned:
-            self._values = made
-        elif any(map(is_not, made, values)):
-            self._values = self._values.copy()
+        if length != len(before) or any(map(is_not, made, _cells(before, rows))):
+            self._values = fitted(before, length)
             for row, value in zip(rows, made, strict=True):
                 self._values[row] = value
         return self._values
+
+
+def fitted(column: list[T], length: int) -> list[T]:
+    """A copy of so many cells, those that are not there yet being None."""
+    return column[:length] + [None] * (length - len(column))  # type: ignore[list-item]
 
 
 def _cells(column: Sequence[T], rows: Sequence[int]) -> list[T]:

@@ -135,14 +135,8 @@ class ContainerMap:
     def _identify(self, paths: Sequence[str]) -> tuple[list[Identity], set[str]]:
         """What the paths tell, and the containers' ids in it."""
         known = self._known
-        if len(known) > 2 * len(paths) + 1000:
-            self._known = known = {path: known[path] for path in paths if path in known}
-        result = []
-        for path in paths:
-            identity = known.get(path)
-            if identity is None:
-                identity = known[path] = identify(path)
-            result.append(identity)
+        result = [known.get(path) or identify(path) for path in paths]
+        self._known = dict(zip(paths, result, strict=True))
         return result, {one.container_id for one in result if one.container_id}
 
     def invocations(self, identities: Sequence[Identity]) -> Sequence[str]:

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, compress
+from itertools import chain, compress, repeat
 from operator import ne
 from typing import Any, TypeVar
 
-from nsexporter.changed import changed
+from nsexporter.changed import changed, fitted
 from nsexporter.kernel.parse import ParseError, flat_columns
 from nsexporter.kernel.texts import Table
 from nsexporter.model import Cgroup
@@ -116,16 +116,17 @@ def patch(
 ) -> tuple[list[T], Sequence[int]]:
     """`column` with these `cells` in these `rows`, and in which of them that is another cell.
 
-    A cell that is equal to what it was stays that object, and the column where all are. Where it
-    is not as long as it has to be, the cells are all of it.
+    A cell that is equal to what it was stays that object, and the column where all are. It becomes
+    `length` long; what is beyond its end is among the rows.
     """
-    if len(column) != length:
-        return cells, rows
-    before = [column[row] for row in rows]
-    if before == cells:
+    before = [column[row] for row in rows if row < len(column)]
+    if before == cells and len(column) == length:
         return column, ()
-    differing = [*compress(zip(rows, cells, strict=True), map(ne, before, cells))]
-    patched = column.copy()
+    if len(rows) == length != len(column):
+        return cells, rows
+    others = chain(map(ne, before, cells), repeat(True))
+    differing = [*compress(zip(rows, cells, strict=True), others)]
+    patched = fitted(column, length)
     for row, cell in differing:
         patched[row] = cell
     return patched, [row for row, _ in differing]

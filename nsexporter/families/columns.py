@@ -11,20 +11,23 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from itertools import chain, compress, repeat
-from operator import attrgetter, is_, is_not
+from operator import attrgetter, is_, is_not, ne
 from typing import Any, TypeVar
 
 from nsexporter.changed import changed
 from nsexporter.families import labels
 from nsexporter.families.cells import Cells, Patch, Rows, patch
 from nsexporter.kernel import parse
-from nsexporter.model import Cgroup, Container, OomLedger, Snapshot
+from nsexporter.model import Cgroup, Container, Identity, OomLedger, Snapshot
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 Memo = dict[Hashable, tuple[tuple[Any, ...], Any]]
 """What was made, by what it is, with what it was made of."""
+
+Whose = tuple[str, Container | None, str, str, Identity, str]
+"""Of a cgroup: path, container, name and namespace of its pod, identity, invocation id."""
 
 BLOCK = 400
 """Rows whose lines are one text: 60 kB, and 96 kB while it is joined. What takes 128 kB or more is
@@ -105,8 +108,8 @@ class Columns:
     ) -> list[T]:
         """`column` with these cells, which what follows from it then asks for."""
         patched, differing = patch(column, rows, cells, length)
-        if patched is cells:
-            patched = self._alike(cells)
+        if patched is cells or len(column) != length:
+            patched = self._alike(patched)
         if patched is not column:
             self._patches[id(patched)] = Patch(column, patched, differing)
         return patched
@@ -123,16 +126,20 @@ class Columns:
         return one
 
     def _rows(
-        self, before: Sequence[Sequence[Any]], columns: Sequence[Sequence[Any]]
+        self,
+        before: Sequence[Sequence[Any]],
+        columns: Sequence[Sequence[Any]],
+        differ: Callable[[Any, Any], object] = is_not,
     ) -> Sequence[int]:
         """The rows in which a cell of `columns` is another object than `before`."""
-        if [*map(len, before)] != [*map(len, columns)]:
+        if len(before) != len(columns):
             return range(len(columns[0]))
         others = []
         for old, now in zip(before, columns, strict=True):
             if old is not now:
                 made = self._patches.get(id(now))
-                others.append(made.rows if made and made.before is old else changed(old, now))
+                known = made is not None and made.before is old
+                others.append(made.rows if made and known else changed(old, now, differ))
         return others[0] if len(others) == 1 else sorted({*chain.from_iterable(others)})
 
     def by_row(
@@ -152,9 +159,12 @@ class Columns:
         """`make` of every BLOCK rows of some columns; not again where they are what they were."""
         before, kept = self._memo.get(key, ((), []))
         if not _same(before, columns):
-            rows, length = self._rows(before, columns), len(columns[0])
+            # A text that is made anew is most often equal to what it was.
+            rows, length = self._rows(before, columns, ne), len(columns[0])
             numbers = range(-(-length // BLOCK))
-            due = numbers if len(rows) == length else {row // BLOCK for row in rows}
+            due = {row // BLOCK for row in rows}
+            if before and len(before[0]) > length:
+                due.add((length - 1) // BLOCK)  # cut off
             known, kept = kept, []
             for number in numbers:
                 block = known[number] if number < len(known) else None
@@ -207,18 +217,14 @@ class Columns:
         return self.same("oom", self.snapshot.oom)
 
     @cached_property
-    def whose(self) -> Sequence[object]:
+    def whose(self) -> Sequence[Whose]:
         """What a cgroup's labels are made of, for every cgroup."""
         return self.column("whose", _WHOSE)
 
     @cached_property
     def labels(self) -> Sequence[bytes]:
         """The label text of every cgroup."""
-
-        def texts(_: object) -> list[bytes]:
-            return [labels.text(labels.of_cgroup(cgroup)) for cgroup in self.cgroups]
-
-        return self.made("labels", texts, self.whose)
+        return self.by_row("labels", _labels, self.whose)
 
     def ones(self, key: Hashable, rows: Sequence[object]) -> Sequence[bytes]:
         """The values of an info."""
@@ -277,16 +283,23 @@ class Columns:
                 malformed = frozenset(wrong)
             elif malformed or wrong:
                 malformed = malformed.difference(rows.indexes).union(wrong)
+                malformed = malformed.intersection(range(len(self.cgroups)))
             self._memo[key] = self.cgroups, malformed
         if malformed:
             self.malformed[name] = len(malformed)
 
 
-_WHOSE = attrgetter("path", "container", "pod_name", "pod_namespace", "identity", "invocation")
+_WHOSE: Callable[[Cgroup], Whose] = attrgetter(
+    "path", "container", "pod_name", "pod_namespace", "identity", "invocation"
+)
 
 
 def _same(before: Sequence[object], inputs: Sequence[object]) -> bool:
     return len(before) == len(inputs) and all(map(is_, before, inputs))
+
+
+def _labels(column: Sequence[Whose]) -> list[bytes]:
+    return [labels.text(labels.of(*whose[:4])) for whose in column]
 
 
 def _of_key(key: bytes, column: Sequence[Mapping[bytes, bytes] | None]) -> list[bytes | None]:

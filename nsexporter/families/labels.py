@@ -17,19 +17,21 @@ pod's and all below it."""
 
 def of_cgroup(cgroup: Cgroup) -> Pairs:
     """Label names and values of a cgroup's samples, none of them empty."""
-    if cgroup.container is not None:
-        return of_container(cgroup.container)
-    if not cgroup.pod_name:
-        return (("cgroup", cgroup.path),)
-    values = (cgroup.path, "", "", cgroup.pod_name, cgroup.pod_namespace)
-    return _without_empty(values)
+    return of(cgroup.path, cgroup.container, cgroup.pod_name, cgroup.pod_namespace)
+
+
+def of(path: str, container: Container | None, pod_name: str, pod_namespace: str) -> Pairs:
+    """The same of the cgroup at a path, by what else they tell."""
+    if container is not None:
+        return of_container(container)
+    if not pod_name:
+        return (("cgroup", path),)
+    return _without_empty((path, "", "", pod_name, pod_namespace))
 
 
 def of_account(account: OomAccount) -> Pairs:
     """What `of_cgroup` gave for the account's cgroup, which may be gone."""
-    if account.container is not None:
-        return of_container(account.container)
-    return _without_empty((account.cgroup, "", "", account.pod_name, account.pod_namespace))
+    return of(account.cgroup, account.container, account.pod_name, account.pod_namespace)
 
 
 def of_container(container: Container) -> Pairs:

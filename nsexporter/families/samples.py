@@ -6,9 +6,8 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from nsexporter.families import derived, labels
-from nsexporter.families.columns import Columns, seconds
+from nsexporter.families.columns import Columns, Whose, seconds
 from nsexporter.families.labels import Pairs
-from nsexporter.model import Cgroup
 
 Samples = Iterable[tuple[Pairs, float | bytes]]
 """Label names and values, and a number (or the kernel's digits)."""
@@ -20,31 +19,36 @@ Table = tuple[Sequence[bytes | None], ...]
 
 def cgroup_info(columns: Columns) -> Table:
     """kind, hierarchy and unit of every cgroup; a container's other cgroups name it here."""
-    snapshot = columns.snapshot
-    leading = functools.cache(labels.leading)
-
-    def texts(_: object) -> list[bytes]:
-        return [
-            leading(
-                (
-                    ("container_id", _container_id(cgroup, snapshot.label_ids)),
-                    ("kind", cgroup.identity.kind),
-                    ("hierarchy", snapshot.hierarchy),
-                    ("unit", cgroup.identity.user_unit or cgroup.identity.unit or ""),
-                    ("invocation_id", cgroup.invocation),
-                )
-            )
-            for cgroup in columns.cgroups
-        ]
-
-    rest = columns.made("cgroup_info", texts, columns.whose)
+    hierarchy = columns.snapshot.hierarchy
+    label_ids = columns.same("label_ids", columns.snapshot.label_ids)
+    ids = columns.made("container ids", _container_ids, columns.whose, label_ids)
+    texts = functools.partial(_cgroup_infos, hierarchy)
+    rest = columns.by_row(("cgroup_info", hierarchy), texts, columns.whose, ids)
     return rest, columns.labels, columns.ones("cgroup_info", rest)
 
 
-def _container_id(cgroup: Cgroup, label_ids: Mapping[str, str]) -> str:
-    """Of which container this is another cgroup than its own, whose labels name it."""
-    container_id = cgroup.identity.container_id
-    return label_ids[container_id] if container_id and cgroup.container is None else ""
+def _container_ids(every: Sequence[Whose], label_ids: Mapping[str, str]) -> list[str]:
+    """Of which container each is another cgroup than its own, whose labels name it."""
+    return [
+        label_ids[identity.container_id] if identity.container_id and container is None else ""
+        for _, container, _, _, identity, _ in every
+    ]
+
+
+def _cgroup_infos(hierarchy: str, every: Sequence[Whose], ids: Sequence[str]) -> list[bytes]:
+    leading = functools.cache(labels.leading)
+    return [
+        leading(
+            (
+                ("container_id", container_id),
+                ("kind", identity.kind),
+                ("hierarchy", hierarchy),
+                ("unit", identity.user_unit or identity.unit or ""),
+                ("invocation_id", invocation),
+            )
+        )
+        for (_, _, _, _, identity, invocation), container_id in zip(every, ids, strict=True)
+    ]
 
 
 def limited_by_info(columns: Columns) -> Samples:

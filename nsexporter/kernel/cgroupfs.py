@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from nsexporter.kernel.arrangement import arranged
 from nsexporter.kernel.cgroup import Cgroup, Found, Plan
 from nsexporter.kernel.cgroup_files import CgroupFiles
 from nsexporter.kernel.discovery import Node, Tree
@@ -153,7 +154,9 @@ class CgroupTree:
             one = known.get(node)
             if one is None or one.plan is not plan:
                 self._made += 1
+                index = -1 if one is None else one.index
                 one = Cgroup(node, self._made % (REFRESH * ROUNDS), plan, text_of(node.path))
+                one.index = index
             else:
                 del known[node]
             one.above = None if node.parent is None else self._cgroups[node.parent]
@@ -294,16 +297,20 @@ class CgroupTree:
     def _shown(self) -> list[Found]:
         """All that were read; the same objects as before but for those that have changed."""
         if self._rearranged:
-            found: list[Found] = []
+            shown: set[Cgroup] = set()
             for one in self._cgroups.values():
+                if one.read and (one.above is None or one.above in shown):
+                    shown.add(one)
+                else:
+                    one.index = -1
+            every = [one for one in self._cgroups.values() if one in shown]
+            found: list[Found] = []
+            for one in arranged(every, len(self._found)):
                 above = -1 if one.above is None else one.above.index
-                one.index = -1
-                if one.read and (one.above is None or above >= 0):
-                    one.index = len(found)
-                    if one.found is None or one in self._changed or one.found.parent != above:
-                        one.found = _found(one, above)
-                    found.append(one.found)
-            self._rearranged = not all(one.read for one in self._cgroups.values())
+                if one.found is None or one in self._changed or one.found.parent != above:
+                    one.found = _found(one, above)
+                found.append(one.found)
+            self._rearranged = len(found) < len(self._cgroups)
         else:
             found = [*self._found]
             for one in self._changed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -106,23 +106,41 @@ def passes(draw: st.DrawFn) -> list[Snapshot]:
     hierarchy = draw(st.sampled_from(["v1", "v2"]))
     there: dict[str, Cgroup] = {}
     made: list[Snapshot] = []
+    order: list[str] = []
     for _ in range(draw(st.integers(2, 6))):
         for path in draw(st.lists(st.sampled_from(PATHS), max_size=3)):
             if path in there and draw(st.integers(0, 3)) == 0:
                 del there[path]
             else:
                 there[path] = draw(cgroups(path, there.get(path)))
-        snapshot = _snapshot(there, hierarchy, draw(ledgers()), draw(st.booleans()))
+        order = _ordered(order, there)
+        snapshot = _snapshot(there, order, hierarchy, draw(ledgers()), draw(st.booleans()))
         there = {one.path: one for one in snapshot.every or snapshot.cgroups}
         made.append(snapshot)
     again = draw(st.lists(st.sampled_from(made), max_size=2))
     return [*made, *map(replace, again)]  # every pass makes a Snapshot of its own
 
 
+def _ordered(before: Sequence[str], there: Collection[str]) -> list[str]:
+    """Each where it was, new ones where others were; or by path, where a parent comes too late."""
+    new = [path for path in sorted(there) if path not in before]
+    rows = [path if path in there else new.pop(0) if new else None for path in before]
+    order = [path for path in (*rows, *new) if path is not None]
+    late = any(
+        below != path and f"{below}/".startswith(f"{path.rstrip('/')}/")
+        for row, path in enumerate(order)
+        for below in order[:row]
+    )
+    return sorted(there) if late else order
+
+
 def _snapshot(
-    there: Mapping[str, Cgroup], hierarchy: str, oom: OomLedger, recursive: bool
+    there: Mapping[str, Cgroup],
+    paths: Sequence[str],
+    hierarchy: str,
+    oom: OomLedger,
+    recursive: bool,
 ) -> Snapshot:
-    paths = sorted(there)
     found = tuple(_below(there[path], paths) for path in paths)
     hidden = "/a/b/c" in there
     shown = [path for path in paths if path != "/a"] if hidden else paths
@@ -137,7 +155,7 @@ def _snapshot(
     )
 
 
-def _below(cgroup: Cgroup, paths: list[str]) -> Cgroup:
+def _below(cgroup: Cgroup, paths: Sequence[str]) -> Cgroup:
     """The cgroup with the index of its parent, the same object where it has that already."""
     above = [
         index
@@ -202,9 +220,10 @@ def test_of_many_cgroups_only_the_lines_about_one_that_changed_are_other_ones() 
     all_ = [numbered(number, b"%d" % number) for number in range(3 * BLOCK + 1)]
     other = [*all_[: BLOCK + 1], numbered(BLOCK + 1, b"0"), *all_[BLOCK + 2 :]]
     shorter = other[: 2 * BLOCK - 1]
+    longer = other[: 2 * BLOCK + 2]
     memo: Memo = {}
     bodies = []
-    for cgroups in (all_, other, shorter):
+    for cgroups in (all_, other, shorter, longer):
         snapshot = replace(NOTHING, cgroups=tuple(cgroups))
         families = exposition.render(Columns(snapshot, memo), METRICS)
         assert families == exposition.render(Columns(snapshot), METRICS)
@@ -213,3 +232,4 @@ def test_of_many_cgroups_only_the_lines_about_one_that_changed_are_other_ones() 
     same = [a is b for a, b in zip(bodies[0], bodies[1], strict=True)]
     assert same == [True, False, True, True]
     assert [a is b for a, b in zip(bodies[1], bodies[2], strict=False)] == [True, False]
+    assert [a is b for a, b in zip(bodies[2], bodies[3], strict=False)] == [True, False]

@@ -50,7 +50,9 @@ IMPORTS = {
         "kernel.files",
         "kernel.interface_files",
     },
+    "kernel.arrangement": {"kernel.cgroup"},
     "kernel.cgroupfs": {
+        "kernel.arrangement",
         "kernel.cgroup",
         "kernel.cgroup_files",
         "kernel.discovery",
@@ -227,7 +229,7 @@ IMPORTS = {
     "families.labels": {"model"},
     "families.derived": {"families.columns", "model"},
     "families.protection": {"families.columns", "families.derived"},
-    "families.samples": {"families.columns", "families.derived", "families.labels", "model"},
+    "families.samples": {"families.columns", "families.derived", "families.labels"},
     "families.killed": {
         "model",
         "families.columns",
